@@ -1,5 +1,5 @@
-"""Text messages are told: by e-mail to the project's address, and to its webhooks as `sms.received`; their pages and their list for
-programs."""
+"""Text messages are told: by e-mail to those who get the voicemails of the number's scenario, and to its webhooks as `sms.received`; their
+pages and their list for programs."""
 
 from datetime import datetime
 from typing import Any
@@ -18,10 +18,11 @@ from router.integrations.outbox import message_prefix
 from router.integrations.webhook import WEBHOOK
 from router.lib.formats import format_moment
 from router.lib.phones import international
-from router.scenarios.models import Scenario
+from router.scenarios.models import CallFlow, Scenario
 from router.server import Server, current_server
+from router.voice.messages import recipients_of
 from router.voice.models import BLOCKED, EXTERNAL, TextMessage
-from router.voice.text_messages import mail_key, messages_of
+from router.voice.text_messages import mail_keys, messages_of
 from router.web.access import Audience, current_project, guard
 from router.web.api import described, page_of, rows_of
 from router.web.errors import iso
@@ -52,7 +53,11 @@ def announce_messages(server: Server, now: datetime) -> int:
                     f"{message.body}{pictures}\n\n"
                     f"All messages: {server.settings.base_url}/calls/messages\n"
                 )
-                write_mail(session, project, mail_key(message.sid), f"Text message from {sender}", body, now)
+                flow = select(CallFlow.document).join(Scenario, Scenario.call_flow_id == CallFlow.id)
+                document = session.scalar(flow.where(Scenario.id == message.scenario_id)) or {}
+                subject = f"Text message from {sender}"
+                for key, recipient in zip(mail_keys(message.sid), recipients_of(document, project), strict=False):
+                    write_mail(session, project, key, subject, body, now, recipient=recipient)
             told = {EXTERNAL: "all", BLOCKED: project.tell_blocked}.get(message.kind, project.tell_internal)
             if told != "nobody":
                 _write_deliveries(session, message, now)

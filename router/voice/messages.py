@@ -1,6 +1,6 @@
 """Messages that callers leave are mailed, each once, to the addresses that the step of the call's flow names, else to the project's."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -11,6 +11,7 @@ from router.accounts.mail import write_mail
 from router.accounts.models import Project
 from router.lib.formats import format_duration, format_moment
 from router.lib.phones import international
+from router.scenarios.flows import steps_in
 from router.server import Server
 from router.voice.models import Call, CallRecording, RecordingState
 from router.voice.recordings import page_of_recording
@@ -18,6 +19,8 @@ from router.voice.routing import flow_of
 
 MOST_ATTACHED = 10 * 1024 * 1024
 """Bytes; what mail servers take nearly everywhere, once it is encoded."""
+MOST_RECIPIENTS = 10
+"""Of one text message."""
 ENDINGS = {"audio/wav": "wav", "audio/mpeg": "mp3"}
 
 
@@ -56,7 +59,7 @@ def mail_message(server: Server, session: Session, recording: CallRecording, now
         f"When: {format_moment(call.started_at, project.timezone, now)} ({project.timezone}){lasts}\n"
         f"Came from: {words or 'not known'}\n\n{last}\n"
     )
-    steps = list(_voicemail_steps(flow or call.flow))
+    steps = _voicemails(flow or call.flow)
     # where it is not known which step it was, the only one
     named = [step for step in steps if step.get("id") == recording.step] or (steps if len(steps) == 1 else [])
     recipients = (named[0].get("mail_to") if named else None) or [project.email]
@@ -73,12 +76,11 @@ def file_name(recording: CallRecording, call: Call) -> str:
     return f"{kind}-{call.id}-{recording.id}.{ENDINGS.get(recording.content_type, 'wav')}"
 
 
-def _voicemail_steps(value: Any) -> Iterator[Mapping[str, Any]]:
-    if isinstance(value, Mapping):
-        if value.get("type") == "voicemail":
-            yield value
-        for inner in value.values():
-            yield from _voicemail_steps(inner)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _voicemail_steps(inner)
+def _voicemails(flow: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [step for _, step in steps_in(flow) if step["type"] == "voicemail"]
+
+
+def recipients_of(flow: Mapping[str, Any], project: Project) -> list[str]:
+    """To whom text messages to the numbers of a flow are mailed: to all to whom its voicemails are, else to the project's address."""
+    recipients = [to for step in _voicemails(flow) for to in step.get("mail_to") or [project.email]]
+    return list(dict.fromkeys(recipients or [project.email]))[:MOST_RECIPIENTS]

@@ -11,6 +11,7 @@ from router.accounts.models import Mail, Project
 from router.db import insert_new
 from router.server import Server
 from router.voice.forgotten import FORGOTTEN
+from router.voice.messages import MOST_RECIPIENTS
 from router.voice.models import BLOCKED, TextMessage
 from router.voice.records import Record, read_call, read_route_of
 from router.voice.routing import find_route_of_call
@@ -48,9 +49,9 @@ def apply_texts(session: Session, records: Sequence[Record]) -> None:
 AT_ONCE = 500
 
 
-def mail_key(sid: str) -> str:
-    """Of the e-mail about a message."""
-    return f"sms:{sid}"
+def mail_keys(sid: str) -> list[str]:
+    """Of the e-mails about a message, one for each of its recipients."""
+    return [f"sms:{sid}", *(f"sms:{sid}:{place}" for place in range(1, MOST_RECIPIENTS))]
 
 
 def messages_of(project_id: int, *, blocked: bool = False) -> Select[TextMessage]:
@@ -64,7 +65,7 @@ def delete_messages(session: Session, project_id: int, *conditions: ColumnElemen
     gone = delete(TextMessage).where(TextMessage.project_id == project_id, *conditions)
     rows = session.execute(gone.returning(TextMessage.id, TextMessage.sid)).all()
     for first in range(0, len(rows), AT_ONCE):
-        keys = [f"{project_id}:{mail_key(row.sid)}" for row in rows[first : first + AT_ONCE]]
+        keys = [f"{project_id}:{key}" for row in rows[first : first + AT_ONCE] for key in mail_keys(row.sid)]
         session.execute(delete(Mail).where(Mail.key.in_(keys)))
     return [row.id for row in rows]
 

@@ -13,10 +13,14 @@ from router.accounts.models import Mail, Person, Project
 from router.integrations.models import Delivery, DeliveryAttempt, DeliveryState, Integration
 from router.integrations.text_messages import announce_messages
 from router.integrations.worker import DeliveryWorker
+from router.scenarios.flow_document import FlowSchema
+from router.scenarios.flows import store_flow
+from router.scenarios.models import Scenario
 from router.server import Server
 from router.voice.applier import journal_folder
 from router.voice.forgetting import forget_caller
 from router.voice.journal import Position, read_entries
+from router.voice.messages import MOST_RECIPIENTS
 from router.voice.models import Call, TextMessage
 from router.voice.records import read_call
 from router.voice.text_messages import apply_texts, delete_old_messages
@@ -91,6 +95,35 @@ def test_a_message_is_written_mailed_and_told_once_although_the_carrier_repeats(
     (delivery,) = rows(shop, Delivery)  # both webhooks have one address
     assert (delivery.event, delivery.text_message_id, delivery.state) == ("sms.received", message.id, "pending")
     assert rows(shop, Call) == []
+
+
+@pytest.mark.one_database
+def test_it_is_mailed_to_those_who_get_the_voicemails_of_the_scenario(shop: Server, carrier: CarrierClient) -> None:
+    sales = {"type": "voicemail", "mail_to": ["sales@shop.example.com", "anna@shop.example.com"]}
+    workshop = {"type": "voicemail", "mail_to": ["anna@shop.example.com"]}
+    menu = {"type": "menu", "prompt": {"text": "1 or 2."}, "keys": {"1": [sales], "2": [workshop]}}
+
+    def recipients(sid: str, *steps: dict[str, Any], to: str = NUMBER) -> list[str]:
+        with shop.database.writing() as session:
+            scenario = session.get_one(Scenario, 1)
+            store_flow(session, scenario, FlowSchema.model_validate({"steps": list(steps)}).document(), NOON)
+        carrier.post("/voice/sms", **text(sid, to=to))
+        for _ in range(2):
+            announce_messages(shop, NOON)
+        return [mail.recipient for mail in rows(shop, Mail) if mail.key.split(":")[2] == sid]
+
+    office = rows(shop, Project)[0].email
+    assert recipients("SM1", menu) == ["sales@shop.example.com", "anna@shop.example.com"]
+    assert recipients("SM2", menu, {"type": "voicemail"})[2:] == [office]
+    assert recipients("SM3", {"type": "hang_up"}) == recipients("SM4", menu, to=OTHER) == [office]
+    many = [{"type": "menu", "prompt": {"text": "?"}, "keys": {key: [_mailing(key)] for key in "12"}}]
+    assert len(recipients("SM5", *many)) == MOST_RECIPIENTS
+    assert delete_old_messages(shop, NOON + timedelta(days=366)) == 5
+    assert rows(shop, Mail) == [], "all e-mails about them"
+
+
+def _mailing(key: str) -> dict[str, Any]:
+    return {"type": "voicemail", "mail_to": [f"{key}-{place}@shop.example.com" for place in range(9)]}
 
 
 def test_the_webhook_gets_the_message_signed(shop: Server, carrier: CarrierClient) -> None:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, StringConstraints
 from werkzeug.http import parse_date
 
 from router.lib.http_client import AddressBlocked, Answer, Outgoing, OutgoingError
+from router.voice.models import BLOCKED
 
 Address = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2000)]
 Secret = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)]
@@ -75,6 +76,11 @@ class Message:
     """The project's: reads numbers that a receiver has without their country code."""
     managers: tuple[str, ...] = ()
     """Who shall be responsible for a new lead, the preferred one first: the scenario's manager, then the integration's."""
+
+    @property
+    def outcome(self) -> str:
+        """What became of the call: its status, and `blocked` when it was not put through."""
+        return BLOCKED if self.call.get("kind") == BLOCKED else str(self.call["status"])
 
 
 class Sender(Protocol):

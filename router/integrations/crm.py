@@ -261,7 +261,7 @@ def call_note(message: Message) -> str:
 def essence(message: Message) -> str:
     """What a correction would change, as it stands in the note: how the call ended, from where and how sure."""
     call = message.call
-    end = str(call["status"]).replace("_", " ")
+    end = message.outcome.replace("_", " ")
     if call["duration"]:
         end += f", {format_duration(call['duration'])}"
     if call["ring_seconds"]:

@@ -65,9 +65,19 @@ class RecordingDocument(BaseModel):
     told_at: str
 
 
+class CallBlocked(BaseModel):
+    """Why a call was not put through. `because`: listed, withheld, failed_verification, caller_limit, or number_limit. `pattern`: the entry
+    of the list, if it has a star. `answer`: what the caller heard: busy, not_in_service, or sentence."""
+
+    because: str
+    pattern: str
+    answer: str
+
+
 class CallDocument(BaseModel):
     """A call, as webhooks bring it too. `kind`: external, or internal when it came from one of the project's own telephones; an internal
-    call counts in no figures, and tells what a visitor's would have been credited to. `duration` is the talk time in seconds. What comes
+    call counts in no figures, and tells what a visitor's would have been credited to. A call of the kind blocked was not put through:
+    `blocked` says why, and its `status` is failed, because nobody was rung. `duration` is the talk time in seconds. What comes
     from its visit is as the visit is now: `params` are the site's own fields, also those that its pages told after the call began;
     `click_ids`, by their names in lower case (`gclid`, `sccid`), and `ga` are empty where consent is lacking or was withdrawn.
     `recording` is the one of its `recordings` that can be heard, or will be soonest, and of several the longest."""
@@ -75,6 +85,7 @@ class CallDocument(BaseModel):
     id: int
     sid: str
     kind: str
+    blocked: CallBlocked | None
     started_at: str
     caller: str | None
     number: str

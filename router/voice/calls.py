@@ -546,6 +546,7 @@ def call_documents(server: Server, session: Session, calls: Iterable[Call]) -> l
             "id": call.id,
             "sid": call.sid,
             "kind": call.kind,
+            "blocked": call.flow.get("blocked"),
             "started_at": iso(call.started_at),
             "caller": call.caller,
             "number": call.number,

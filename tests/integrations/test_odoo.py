@@ -44,6 +44,12 @@ def test_a_note_says_a_share_as_every_page_does(crm: Crm, sure: float, said: str
     assert percent(sure) == said
 
 
+def test_r10_a_note_says_that_a_call_was_blocked(crm: Crm) -> None:
+    said = essence(crm.message(call={"kind": "blocked", "status": "failed", "duration": 0, "ring_seconds": 0}))
+    assert ": blocked." in said
+    assert "failed" not in said
+
+
 def test_a_repeat_makes_neither_a_second_lead_nor_a_second_note(crm: Crm) -> None:
     message = crm.message()
     _, steps = crm.send(message)

@@ -52,7 +52,7 @@ def test_the_receiver_gets_the_call_with_its_source_signed(
     assert set(data) == {
         *("id", "sid", "kind", "started_at", "caller", "number", "scenario", "destination", "status", "first_call"),
         *("ring_seconds", "duration", "visit", "landing_page", "referrer", "source", "attribution", "click_ids", "ga"),
-        *("params", "recording", "recordings", "deliveries"),
+        *("params", "recording", "recordings", "deliveries", "blocked"),
     }
     assert (data["caller"], data["visit"], data["source"]["campaign"]) == (CALLER, 10234, "spring")
     assert [(one["slot"], one["state"]) for one in data["deliveries"]] == [("webhook_end", "leased")]

@@ -439,10 +439,18 @@ def test_blocked_calls_are_listed_apart(shop: Server, carrier: CarrierClient, cl
         for kind in ("", "?kind=blocked", "?kind=external", "?kind=internal")
     }
     assert listed == {"": ["CA2"], "?kind=blocked": ["CA1"], "?kind=external": ["CA2"], "?kind=internal": []}
+    carrier.status("busy")
+    (told,) = client.get(f"{there}?kind=blocked", headers=bearer(token)).get_json()["items"]
+    assert told["blocked"] == {"because": "listed", "pattern": "", "answer": "busy"}
+    assert (told["kind"], told["status"]) == ("blocked", "failed")
+    assert client.get(f"{there}?kind=external", headers=bearer(token)).get_json()["items"][0]["blocked"] is None
     sign_in(client, person)
     (blocked, _) = calls(shop)
     receipt = client.get(f"/calls/{blocked.id}").text
     assert "the caller was on the list of blocked callers" in receipt
+    listed_apart = client.get("/calls?kind=blocked").text.partition("<table")[2]
+    assert "failed" not in receipt + listed_apart
+    assert "on the list of blocked callers" in listed_apart
     assert "Block this caller" not in receipt
 
 

@@ -61,7 +61,7 @@ def event_body(message: Message) -> dict[str, Any]:
         "session_id": session_id or None,
         "engagement_time_msec": 1,
         "call_id": call["sid"],
-        "call_status": call["status"],
+        "call_status": message.outcome,
         "call_duration": call["duration"] or 0,
         "visit_number": str(call["visit"]) if call["visit"] else None,
         "call_source": source.get("source"),

@@ -10,21 +10,18 @@ import os
 import struct
 import time
 from collections import Counter
-from contextlib import suppress
 from datetime import datetime, timedelta
 from hashlib import blake2b
 from pathlib import Path
 
-import structlog
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from router.carriers.base import InboundCall
+from router.lib.shared_files import open_shared
 from router.voice.blocking.rules import CALLER_LIMIT, NUMBER_LIMIT, Blocked
 from router.voice.models import BLOCKED, Call
 from router.voice.routing import Route
-
-log = structlog.get_logger(__name__)
 
 PLACES = 512
 """Calls that the file holds. They are in it until they are applied, which is a second or two. Of more than some hundred at that moment too
@@ -172,19 +169,9 @@ class OpenCalls:
     def _open(self) -> mmap.mmap:
         """The file; where a disk takes none, memory of this process alone."""
         if self._file is None:
-            with suppress(OSError, ValueError):
-                self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-                try:
-                    if os.fstat(handle).st_size != self._SIZE:
-                        os.ftruncate(handle, self._SIZE)
-                    os.posix_fallocate(handle, 0, self._SIZE)  # a full disk would kill whoever writes into a hole
-                    self._file = mmap.mmap(handle, self._SIZE)
-                finally:
-                    os.close(handle)
-            if self._file is None:
-                log.warning("open_calls_not_shared", path=str(self._path))
-                self._file = mmap.mmap(-1, self._SIZE)
+            self._file, handle = open_shared(self._path, self._SIZE)
+            if handle >= 0:
+                os.close(handle)
         return self._file
 
 

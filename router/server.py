@@ -1,6 +1,5 @@
 """What every part of a running server shares: settings, database, keys, the carrier. One for each app, worker and command."""
 
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -20,9 +19,9 @@ if TYPE_CHECKING:
     from router.scenarios.documents import ScenarioPart
     from router.scenarios.lint import LintRule
     from router.scenarios.numbers.release import NumbersShown
-    from router.voice.answers import Begun
     from router.voice.asking import FlowLookups
     from router.voice.direct import DirectWriter
+    from router.voice.first_answers import FirstAnswers
     from router.voice.following import RoutingFollower
     from router.voice.journal import RecordKeeper
     from router.web.network import RateLimit
@@ -59,8 +58,7 @@ class Server:
     journal: "RecordKeeper | None" = None
     direct: "DirectWriter | None" = None
     flow_lookups: "FlowLookups | None" = None
-    begun_calls: "OrderedDict[str, Begun]" = field(default_factory=OrderedDict)
-    """What the last calls began with in this process, by the carrier's id."""
+    first_answers: "FirstAnswers | None" = None
 
     heartbeat_rate: "RateLimit" = field(init=False)
     visit_rate: "RateLimit" = field(init=False)

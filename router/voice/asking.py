@@ -8,7 +8,7 @@ import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
@@ -30,6 +30,7 @@ from router.server import Server
 from router.voice.answers import HANG_UP, Begun, account_sign, last_resort
 from router.voice.call_so_far import LONGEST_ANSWER, CallSoFar, Surroundings, Visit, Wanted
 from router.voice.calls import decided_values
+from router.voice.first_answers import first_answers_of
 from router.voice.following import routing_of
 from router.voice.given import Given, given_by
 from router.voice.interpreter import Way, next_plan, whisper_plan
@@ -94,8 +95,6 @@ class FlowLookups:
 
     def __init__(self, server: Server) -> None:
         self.facts = Lookups(server.database, "flow", FACT_SECONDS)
-        self.outcomes: OrderedDict[tuple[str, str, str], Outcome] = OrderedDict()
-        """By the call's id, what was wanted, and for which step: a request that is repeated is answered as before."""
         self.accepted: OrderedDict[str, None] = OrderedDict()
         """Legs at which 1 was pressed."""
         self._by_host: OrderedDict[str, Lookups] = OrderedDict()
@@ -112,12 +111,6 @@ class FlowLookups:
         self.accepted[leg_sid] = None
         while len(self.accepted) > MOST_REMEMBERED:
             self.accepted.popitem(last=False)
-
-    def remember(self, key: tuple[str, str, str], outcome: Outcome) -> Outcome:
-        outcome = self.outcomes.setdefault(key, outcome)
-        while len(self.outcomes) > MOST_REMEMBERED:
-            self.outcomes.popitem(last=False)
-        return outcome
 
 
 def lookups_of(server: Server) -> FlowLookups:
@@ -143,11 +136,13 @@ def was_accepted(server: Server, call_sid: str, result: DialResult) -> bool:
 
 def looked_up(server: Server, route: Route | None, so_far: CallSoFar, wanted: Wanted, seconds: float) -> Outcome:
     """What a flow wants to know, in so many seconds at most; None: nothing was found in time. Never raises."""
-    lookups = lookups_of(server)
-    key = so_far.call.sid, wanted.what, wanted.step if wanted.what == "answer" else ""
-    if key in lookups.outcomes:
-        return lookups.outcomes[key]
-    if route is None or seconds <= 0:
+    if route is None:
+        return None
+    lookups, first_answers = lookups_of(server), first_answers_of(server)
+    key = f"{route.project_id} {so_far.call.sid} {wanted.what} {wanted.step if wanted.what == 'answer' else ''}"
+    if (first := first_answers.find(key)) is not None:  # a request that is repeated is answered as before
+        return _read_outcome(first)
+    if seconds <= 0:
         return None
     outcome: Outcome
     if wanted.what == "answer":
@@ -156,7 +151,13 @@ def looked_up(server: Server, route: Route | None, so_far: CallSoFar, wanted: Wa
     else:
         look = FACTS[wanted.what]
         outcome = lookups.facts.ask(lambda session: look(session, server, route, so_far), None, seconds)
-    return lookups.remember(key, outcome)
+    said = json.dumps(astuple(outcome) if isinstance(outcome, Visit) else outcome)
+    return _read_outcome(first_answers.agree(key, said))
+
+
+def _read_outcome(text: str) -> Outcome:
+    outcome = json.loads(text)
+    return Visit(*outcome) if isinstance(outcome, list) else outcome
 
 
 def _visit(session: Session, server: Server, route: Route, so_far: CallSoFar) -> Visit:

@@ -31,6 +31,7 @@ from router.voice.blocking.open_calls import why_blocked
 from router.voice.blocking.rules import blocked_plan
 from router.voice.call_so_far import NOWHERE, CallSoFar, Place, read_known, read_place
 from router.voice.direct import direct_writer_of
+from router.voice.first_answers import first_given
 from router.voice.following import routing_of
 from router.voice.models import BLOCKED, EXTERNAL
 from router.voice.recordings import recording_event
@@ -149,7 +150,7 @@ def inbound(server: Server) -> Plan:
     else:
         sentence = "" if kind == EXTERNAL else announcement_of(server, call, route, now)
         first = Begun(now, route.flow, route.flow_id, sentence)
-    begun = first_given(server, call.sid, first)
+    begun = first_given(server, call.sid, route.project_id, first)
     if "blocked" in begun.flow:
         keep(server, inbound_record(call, route, begun, BLOCKED, now))
         return blocked_plan(begun.flow)
@@ -335,17 +336,6 @@ def fallback(server: Server) -> Plan:
     if failure.talk_is_over:
         return HANG_UP
     return last_resort(server, call, leg_address(server.settings.base_url, call, account_sign(server, route, call)))
-
-
-MOST_REMEMBERED = 10_000
-
-
-def first_given(server: Server, call_sid: str, begun: Begun) -> Begun:
-    """What this process gave the call when it was asked first: a carrier that asks again is told the same, also after a change."""
-    first = server.begun_calls.setdefault(call_sid, begun)
-    while len(server.begun_calls) > MOST_REMEMBERED:
-        server.begun_calls.popitem(last=False)
-    return first
 
 
 def keep(server: Server, record: Record) -> bool:

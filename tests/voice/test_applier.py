@@ -19,6 +19,7 @@ from router.voice import events, journal, repair
 from router.voice.applier import DOUBTED_TRIES, Applier, adopt_unknown_calls, journal_folder, machine_of
 from router.voice.calls import call_started
 from router.voice.events import close_silent_calls, machine_is_waiting, repeat_fan_out, state_of_journals
+from router.voice.first_answers import FirstAnswers
 from router.voice.journal import Journal, Position, segment_path
 from router.voice.models import Call, CallEvent, JournalPosition, SetAsideRecord, UnknownCall
 from router.voice.repair import retry_set_aside
@@ -286,8 +287,7 @@ def test_r12_a_call_goes_on_by_the_flow_that_its_address_names(shop: Server, car
     carrier.dial(NUMBER)
     with shop.database.writing() as session:
         session.execute(text("UPDATE scenario SET call_flow_id = NULL"))
-    shop.begun_calls.clear()
-    shop.routing = None
+    shop.first_answers = shop.routing = None
     assert SECOND_LINE in carrier.action(NUMBER, 1, "busy").text
     carrier.dial(NUMBER, sid="CA2")
     assert "<Hangup" in carrier.action(NUMBER, 1, "busy", sid="CA2").text, "the fallback line was the only one"
@@ -297,13 +297,13 @@ def test_r12_a_call_goes_on_by_the_flow_that_its_address_names(shop: Server, car
 
 
 def test_r12_two_answers_to_one_call_the_flow_counts_to_which_the_carrier_comes_back(
-    shop: Server, carrier: CarrierClient
+    shop: Server, carrier: CarrierClient, tmp_path: Path
 ) -> None:
     carrier.dial(NUMBER)
     old = carrier.next["CA1", 1]
     with shop.database.writing() as session:
         session.execute(text("UPDATE scenario SET call_flow_id = NULL"))
-    shop.begun_calls.clear()  # the carrier asked again, and another process answered
+    shop.first_answers = FirstAnswers(tmp_path / "another")  # the carrier asked again, and another machine answered
     carrier.dial(NUMBER)
     assert carrier.next["CA1", 1] != old
     carrier.action(NUMBER, 1, "busy")

@@ -22,6 +22,7 @@ from router.server import Server
 from router.voice import applier as module
 from router.voice.applier import journal_folder
 from router.voice.blocking.open_calls import OpenCalls
+from router.voice.first_answers import FirstAnswers
 from router.voice.following import routing_of
 from router.voice.journal import Journal, Position, read_entries
 from router.voice.models import Call, CallEvent, JournalPosition, SetAsideRecord, UnknownCall
@@ -213,7 +214,6 @@ def emptied(server: Server) -> None:
             session.execute(delete(table))
         unused = {"turn": 0, "group_turn": 0, "visitor": "", "source_key": 0}
         session.execute(update(PoolNumber).values(**unused, lease_started_at=LONG_AGO, last_sign_at=LONG_AGO))
-    server.begun_calls.clear()
     make_limits(server)
 
 
@@ -248,7 +248,9 @@ def test_r12_an_outage_changes_no_decision_whenever_and_in_whichever_order_journ
         clock.move_to(NOON)
         of_calls, of_pages = (Journal(folder, durable=False) for folder in folders)
         shop.journal, shop.keep_refused = of_calls, lambda server, record: of_pages.append(record)
-        routing_of(shop).open_calls = OpenCalls(folders[0] / "open-calls")  # none is open from another world
+        # no call is open from another world, or known
+        routing_of(shop).open_calls = OpenCalls(folders[0] / "open-calls")
+        shop.first_answers = FirstAnswers(folders[0] / "first-answers")
         routing_of(shop).refresh()
         appliers = [applier(shop, folder) for folder in folders]
 

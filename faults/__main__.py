@@ -16,8 +16,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from faults import clocks, databases, disks, poolers, processes, proxies
 from faults.calls import Calls
 from faults.cluster import clusters
+from faults.counting import Counted, settle
 from faults.fault import MORE_IF_UNKNOWN, Fault
-from faults.site import LINES, Counted, Site
+from faults.site import LINES, Site
 
 PARTS = (databases, poolers, processes, proxies, disks, clocks)
 FAULTS: tuple[Fault, ...] = tuple(fault for part in PARTS for fault in part.FAULTS)
@@ -79,7 +80,7 @@ def play(fault: Fault) -> Counted:
             time.sleep(AFTER * 2 / 3)
         finally:
             calls.finish()
-        counted = site.settle(calls.placed, fault.settled_after)
+        counted = settle(site, calls.placed, fault.settled_after)
         if kept := os.environ.get("FAULTS_LOG"):
             (Path(kept) / fault.name).write_text(site.server.output)
     return counted

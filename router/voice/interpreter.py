@@ -368,7 +368,7 @@ class _Run:
                 if self._known.answerer is None:
                     return Wanted("answerer", step.id)
                 answerer = self._known.answerer
-                first = next((line for line in lines if line.to == answerer or same_line(line.to, answerer)), None)
+                first = next((line for line in lines if _is_line(line.to, answerer)), None)
             if step.order == "at_once":
                 groups = [lines] if first is None else [[first], [line for line in lines if line is not first]]
             elif first is not None:
@@ -509,6 +509,11 @@ class _Run:
 
 
 SIP_USER_AND_HOST = re.compile(r"sips?:([^@;?>]+)@([^;?>:]+)", re.IGNORECASE)
+
+
+def _is_line(to: str, other: str) -> bool:
+    """Whether both are one line; SIP addresses of different parameters are."""
+    return to == other or same_line(to, other) or _same_sip(to, other)
 
 
 def _same_sip(to: str, other: str) -> bool:

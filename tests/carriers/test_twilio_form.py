@@ -101,6 +101,12 @@ def test_a_leg_event_belongs_to_the_parent_call() -> None:
     assert event.seconds is None
 
 
+def test_headers_for_one_call_are_no_part_of_a_lines_address() -> None:
+    address = "sip:sales@pbx.example.com;transport=tls"
+    form = {"CallSid": "CA1", "To": f"{address}?X-Visit=10001&X-Source=google", "CallStatus": "ringing"}
+    assert read_leg_event(form).to == address
+
+
 def test_a_leg_event_without_a_parent_is_the_calls_own() -> None:
     assert read_leg_event({"CallSid": "CA1", "ParentCallSid": "", "CallStatus": "ringing"}).call_sid == "CA1"
 

@@ -138,6 +138,11 @@ def test_who_talked_to_the_caller_last_rings_first() -> None:
     assert rung(plan_of(at_once, second)) == [OFFICE, PBX]
 
 
+def test_a_sip_address_is_the_one_that_answered_whatever_its_parameters() -> None:
+    known = Known().with_outcome(Wanted("answerer", "s1"), f"{PBX};transport=tls")
+    assert rung(plan_of(steps(ring(OFFICE, PBX, returning_first=True)), beginning(known=known))) == [PBX]
+
+
 @pytest.mark.parametrize("outcome", [None, "", "+4917612345678"])
 def test_an_answerer_who_is_not_there_is_passed_over(outcome: str | None) -> None:
     known = Known().with_outcome(Wanted("answerer", "s1"), outcome)

@@ -120,7 +120,7 @@ def read_leg_event(form: Form) -> LegEvent:
     return LegEvent(
         call_sid=_sid(form, "ParentCallSid") if form.get("ParentCallSid") else leg_sid,
         leg_sid=leg_sid,
-        to=_text(form, "To", TO_LENGTH),
+        to=_text(form, "To", TO_LENGTH).partition("?")[0],  # of a SIP address without the headers of this call
         status=_state(form, "CallStatus", LEG_STATES),
         sequence=_count(form, "SequenceNumber"),
         seconds=_count(form, "CallDuration"),

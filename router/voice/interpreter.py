@@ -311,13 +311,15 @@ class _Run:
             return (HangUp(),)
         if plan := self._hear(step, turn, self._prompt(step.prompt)):
             return plan
+        address = self.address("gather", Place(step.id, 1))
         record = Record(
-            self.address("gather", Place(step.id, 1)),
+            address,
             self._told("recording", step),
             step.longest_seconds,
             step.silence_seconds,
         )
-        return (*self._plan, record, HangUp())
+        # of a caller who stays silent the carrier says nothing but that it goes on
+        return (*self._plan, record, GoOn(address))
 
     def _source_branch(self, step: SourceStep) -> list[AnyStep] | Wanted:
         visit = self._known.visit

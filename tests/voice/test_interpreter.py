@@ -320,9 +320,9 @@ def test_who_presses_no_key_is_not_connected() -> None:
 
 def test_a_caller_leaves_a_message_and_the_call_ends() -> None:
     program = steps({"type": "voicemail", "prompt": {"text": "After the tone."}, "longest_seconds": 60}, ring(OFFICE))
-    prompt, record, end = plan_of(program, beginning())
-    assert (prompt, end) == (Say("After the tone."), HangUp())
+    prompt, record, silent = plan_of(program, beginning())
     assert isinstance(record, Record)
+    assert (prompt, silent) == (Say("After the tone."), GoOn(record.next_address))
     assert record.recording_address == f"{BASE}/voice/recording?flow=7&step=s1.0"
     assert record.longest_seconds == 60
     assert plan_of(program, arriving_at(record.next_address, beginning(), digits="hangup")) == (HangUp(),)

@@ -11,11 +11,12 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
+from itertools import count, takewhile
 from pathlib import Path
 from typing import Any
 
 import structlog
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, case, select
 from sqlalchemy.orm import Session
 
 from router.accounts.models import Project, read_fact, remember_fact
@@ -43,6 +44,7 @@ MAILED_ANYWAY = 4
 """After so many failed tries a message is mailed without its file: whoever waits for it learns of it within minutes."""
 FIRST_PAUSE, LONGEST_PAUSE = timedelta(minutes=1), timedelta(days=1)
 """Between two tries to delete one, which never end."""
+MESSAGE_LEASE = timedelta(minutes=1)
 AT_ONCE = 4
 CHECKED_BYTES = 8 * 1024 * 1024
 """After so many bytes the room on the disk is looked at again."""
@@ -70,11 +72,19 @@ def advance_recordings(server: Server, now: datetime) -> int:
     claims = []
     with server.database.writing() as session:
         for recording_id in due:
-            claim = RECORDINGS.claim(session, recording_id, now, attempts=CallRecording.attempts + 1)
+            values = {"attempts": CallRecording.attempts + 1, "next_at": _end_of_lease(now)}
+            claim = RECORDINGS.claim(session, recording_id, now, **values)
             if claim is not None:
                 claims.append(claim)
     work_side_by_side(claims, lambda claim: _advance(server, claim), "recording")
     return len(claims)
+
+
+def _end_of_lease(now: datetime) -> ColumnElement[datetime]:
+    """Somebody waits for a message: it is tried again soon after its worker has died, and each time later, in case it only takes long."""
+    leases = takewhile(lambda lease: lease < LEASE, (MESSAGE_LEASE * 2**attempt for attempt in count()))
+    soon = [(CallRecording.is_message & (CallRecording.attempts == n), now + lease) for n, lease in enumerate(leases)]
+    return case(*soon, else_=now + LEASE)
 
 
 def _advance(server: Server, claim: Claim[CallRecording]) -> None:

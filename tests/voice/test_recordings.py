@@ -232,6 +232,22 @@ def test_a_worker_that_was_slow_takes_nothing_from_the_one_that_was_not(server: 
     assert [file.stat().st_size for file in files(server)] == [recording.size]
 
 
+@pytest.mark.parametrize(("is_message", "minutes"), [(True, [1, 2, 4, 8, 15]), (False, [15, 15])])
+@pytest.mark.one_database
+def test_a_message_whose_worker_died_is_fetched_soon(
+    server: Server, carrier: Carrier, monkeypatch: pytest.MonkeyPatch, is_message: bool, minutes: list[int]
+) -> None:
+    recording_id, at = given_call(server, is_message), LATER
+    with monkeypatch.context() as patch:
+        patch.setattr(recording_jobs, "_advance", lambda *_: None)
+        for lease in minutes:
+            assert turn(server, at) == 1
+            at += timedelta(minutes=lease)
+            assert only(server, recording_id).next_at == at
+    assert turn(server, at) == 1
+    assert (only(server, recording_id).state, len(mails(server))) == ("kept", int(is_message))
+
+
 def test_r14_recordings_go_when_the_projects_time_is_over(server: Server, carrier: Carrier) -> None:
     recording_id = given_call(server)
     turn(server)

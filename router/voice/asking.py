@@ -43,6 +43,8 @@ log = structlog.get_logger(__name__)
 
 FACT_SECONDS = 0.3
 ASK_SECONDS = 2.0
+LONGER = 0.5
+"""By so much a request to an address may outlive the caller's patience: so it is seen to be slow, and is not asked again for a while."""
 ALL_SECONDS = 2.5
 """For the look-ups of one answer together: the carrier waits 3.5 s for it."""
 MOST_REMEMBERED = 10_000
@@ -52,15 +54,23 @@ LONGEST_BODY = 4096
 Outcome = Visit | str | None
 
 
-def answer_of(server: Server, route: Route | None, begun: Begun, so_far: CallSoFar) -> tuple[Plan, Given]:
-    """What happens next in a call, and what is kept of it. Never raises: whatever is wrong with a flow, the caller is connected."""
+def answer_of(
+    server: Server, route: Route | None, begun: Begun, so_far: CallSoFar, waited: float = 0.0
+) -> tuple[Plan, Given]:
+    """What happens next in a call, and what is kept of it. Never raises: whatever is wrong with a flow, the caller is connected.
+
+    Args:
+        waited: for how many seconds the caller has waited in earlier tries of the carrier. So much less an address of the company is waited
+            for: where processes die, the last try has to come to an end.
+    """
     try:
         program = routing_of(server).program_of(begun.flow, route.fallback if route else "")
         around, way, found = surroundings_of(server, route, so_far.call), Way(), []
         until = time.monotonic() + ALL_SECONDS
         plan = next_plan(program, around, so_far, way)
         while isinstance(plan, Wanted):
-            outcome = looked_up(server, route, so_far, plan, until - time.monotonic())
+            left = until - time.monotonic() - (waited if plan.what == "answer" else 0.0)
+            outcome = looked_up(server, route, so_far, plan, left)
             found.append((plan, outcome))
             so_far = replace(so_far, known=so_far.known.with_outcome(plan, outcome))
             plan = next_plan(program, around, so_far, way)
@@ -252,7 +262,7 @@ def _ask_address(server: Server, project_id: int, so_far: CallSoFar, wanted: Wan
     body = json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
     message_id = f"test_{secrets.token_hex(8)}" if is_test else f"{call.sid}.{wanted.step}"
     headers = sign(flow_secret(server.keys, project_id), message_id, int(now.timestamp()), body)
-    client = Outgoing(server.settings.allow_private, total_seconds=ASK_SECONDS, answer_limit=LONGEST_BODY)
+    client = Outgoing(server.settings.allow_private, total_seconds=ASK_SECONDS + LONGER, answer_limit=LONGEST_BODY)
     try:
         answer = client.post(wanted.url, body, headers | {"Content-Type": "application/json"})
     except OutgoingError as error:

@@ -154,9 +154,9 @@ def inbound(server: Server) -> Plan:
     if "blocked" in begun.flow:
         keep(server, inbound_record(call, route, begun, BLOCKED, now))
         return blocked_plan(begun.flow)
-    routing_of(server).open_calls.begin(call.sid, route.project_id, call.caller.e164, route.number_id)
+    waited = routing_of(server).open_calls.begin(call.sid, route.project_id, call.caller.e164, route.number_id)
     so_far = CallSoFar(call, route.number, begun.started_at, begun.flow_id, announcement=begun.announcement)
-    plan, given = answer_of(server, route, begun, so_far)
+    plan, given = answer_of(server, route, begun, so_far, waited)
     if not keep(server, inbound_record(call, route, begun, kind, now, given=given)) and begun.announcement:
         silent = replace(so_far, announcement="")  # it would claim that the call is recorded
         plan, _ = answer_of(server, route, begun, silent)

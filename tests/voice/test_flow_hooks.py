@@ -224,6 +224,20 @@ def test_a_slow_address_costs_one_caller_its_limit_and_the_next_ones_nothing(
 
 
 @pytest.mark.one_database
+def test_an_address_is_waited_for_once_however_often_the_carrier_asks(
+    private: Server, carrier: CarrierClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began = time.time()
+    routing_of(private).open_calls.begin("CA1", 1, ANNA, 1)  # by a process that died with its answer
+    monkeypatch.setattr("router.voice.blocking.open_calls.time.time", lambda: began + asking.ALL_SECONDS)
+    with receiver(lambda _: (200, {}, b"vip")) as company:
+        follow(private, ASK | {"url": f"{company.url}/who"})
+        assert rung(carrier.dial(NUMBER).text) == [COMPANY_LINE]
+        assert company.requests == []
+        assert rung(carrier.dial(NUMBER, sid="CA2").text) == [SECOND_LINE]
+
+
+@pytest.mark.one_database
 def test_a_private_address_is_not_asked(shop: Server, carrier: CarrierClient) -> None:
     with receiver(lambda _: (200, {}, b"vip")) as company:
         follow(shop, ASK | {"url": f"{company.url}/who"})

@@ -67,10 +67,13 @@ class OpenCalls:
     _TIMES = _NUMBERS + PLACES * WIDTH
     _SIZE = _TIMES + PLACES * WIDTH
 
-    def begin(self, sid: str, project_id: int, caller: str | None, number_id: int) -> None:
-        """A call was put through."""
-        places, key = self._open(), _key(sid)
+    def begin(self, sid: str, project_id: int, caller: str | None, number_id: int) -> float:
+        """A call is put through. Returns for how many seconds it has been already, on this machine: its carrier may ask again, because the
+        process that it asked before has died or hangs."""
+        places, key, began = self._open(), _key(sid), time.time()
         place = self._place_of(sid)
+        if place is not None and abs(since := began - self._time_at(place)) < FORGET_AFTER:
+            return max(0.0, since)
         if place is None:
             first = _first_place(sid)
             free = self._find(first, bytes(SID_WIDTH))
@@ -78,10 +81,11 @@ class OpenCalls:
         for start, value in (
             (self._CALLERS, _mark(f"{project_id} {caller}") if caller else NOBODY),
             (self._NUMBERS, _mark(str(number_id))),
-            (self._TIMES, struct.pack("d", time.time())),
+            (self._TIMES, struct.pack("d", began)),
         ):
             places[start + place * WIDTH : start + (place + 1) * WIDTH] = value
         places[place * SID_WIDTH : (place + 1) * SID_WIDTH] = key
+        return 0.0
 
     def end(self, sid: str) -> None:
         """A call has ended."""
@@ -137,13 +141,17 @@ class OpenCalls:
         begun, now = {}, time.time()
         for place in range(PLACES):
             if sid := sids[place * SID_WIDTH : (place + 1) * SID_WIDTH].rstrip(b"\0"):
-                start = self._TIMES + place * WIDTH
-                (began,) = struct.unpack("d", places[start : start + WIDTH])
-                if abs(now - began) > FORGET_AFTER:
+                if abs(now - self._time_at(place)) > FORGET_AFTER:
                     self._clear(place)
                 else:
                     begun[sid.decode(errors="replace")] = place
         return begun
+
+    def _time_at(self, place: int) -> float:
+        """When the call at this place was put through first."""
+        start = self._TIMES + place * WIDTH
+        (began,) = struct.unpack("d", self._open()[start : start + WIDTH])
+        return float(began)
 
     def _count(self, start: int, mark: bytes) -> int:
         return self._open()[start : start + PLACES * WIDTH].count(mark)

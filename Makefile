@@ -51,7 +51,7 @@ bench-attribution:  ## right sources and visits beside a classical pool, on simu
 	@scripts/environment.sh requirements-dev.lock
 	$(py) -m bench.traffic
 
-faults:  ## what becomes of calls while databases, processes and disks fail (an hour; needs root and Debian's apt-get; SHORT=1: three rows, ONLY=frozen,web: these)
+faults:  ## what becomes of calls while databases, processes and disks fail (an hour; needs root and Debian's apt-get; SHORT=1: three rows, ONLY=frozen,web: these, FLOWS=1: through flows of every step)
 	@scripts/environment.sh requirements-dev.lock
 	$(py) -m faults
 

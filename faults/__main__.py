@@ -1,5 +1,5 @@
 """Prints what becomes of calls in each fault, as the table of docs/reliability.md. ONLY=frozen,applier: these rows alone; SHORT=1: the
-three most telling ones. Ends with status 1 when a promise is broken."""
+three most telling ones; FLOWS=1: through flows of every step. Ends with status 1 when a promise is broken."""
 
 import os
 import subprocess
@@ -18,7 +18,8 @@ from faults.calls import Calls
 from faults.cluster import clusters
 from faults.counting import Counted, settle
 from faults.fault import MORE_IF_UNKNOWN, Fault
-from faults.site import LINES, Site
+from faults.flows import ALL, ANSWER, FACT, LINES
+from faults.site import Site
 
 PARTS = (databases, poolers, processes, proxies, disks, clocks)
 FAULTS: tuple[Fault, ...] = tuple(fault for part in PARTS for fault in part.FAULTS)
@@ -28,9 +29,10 @@ BEFORE, AFTER = 4.0, 6.0
 """Seconds of calls before and after the fault."""
 
 HEAD = (
-    "| what fails | forwarded right | recorded | deliveries missing | doubled | slowest answer | of an unknown number |\n"
-    "|---|---|---|---|---|---|---|"
+    *("what fails", "forwarded right", "recorded", "deliveries missing", "doubled", "slowest answer"),
+    "of an unknown number",
 )
+HEAD_OF_FLOWS = (*HEAD, "that looks up", "that asks", "branches looked up")
 
 
 def main() -> int:
@@ -43,12 +45,14 @@ def main() -> int:
         return 2
     processors, load = os.cpu_count(), os.getloadavg()[0]
     print(f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {processors} processors, load {load:.1f} before the first row")
-    print(HEAD, flush=True)
+    every_step = bool(os.environ.get("FLOWS"))
+    head = HEAD_OF_FLOWS if every_step else HEAD
+    print(f"| {' | '.join(head)} |\n{'|---' * len(head)}|", flush=True)
     broken: list[str] = []
     for fault in FAULTS:
         if not wanted or fault.name in wanted:
             try:
-                broken += report(fault, play(fault))
+                broken += report(fault, play(fault, every_step), every_step)
             except (AssertionError, OSError, SQLAlchemyError, psycopg.Error, subprocess.SubprocessError) as error:
                 broken.append(f"BROKEN {fault.name}: the row could not be played: {error}")
     for line in broken:
@@ -56,7 +60,7 @@ def main() -> int:
     return 1 if broken else 0
 
 
-def play(fault: Fault) -> Counted:
+def play(fault: Fault, every_step: bool) -> Counted:
     """The server from its start to the end of the row. Its log is kept where FAULTS_LOG names a folder."""
     with ExitStack() as stack:
         cluster = None
@@ -64,11 +68,11 @@ def play(fault: Fault) -> Counted:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="router-faults-")))
         else:
             folder, cluster = stack.enter_context(clusters())
-        site = Site(folder, cluster, stack)
+        site = Site(folder, cluster, stack, every_step=every_step, seed=fault.name)
         fault.prepare(site)
         site.start()
         fault.begin(site)
-        calls = Calls(site.server.url, LINES, CALLS_A_SECOND, site.next_number)
+        calls = Calls(site.server.url, LINES, CALLS_A_SECOND, site.next_number, site.keep)
         calls.start()
         try:
             time.sleep(BEFORE)
@@ -86,22 +90,33 @@ def play(fault: Fault) -> Counted:
     return counted
 
 
-def report(fault: Fault, counted: Counted) -> list[str]:
+def report(fault: Fault, counted: Counted, every_step: bool) -> list[str]:
     """Prints a row; returns what of the promise was broken."""
-    print(
-        f"| {fault.title}{counted.remark} | {_share(counted.forwarded, counted.placed)} | {_share(counted.recorded, counted.to_record)}"
-        f" | {counted.missing} | {counted.doubled} | {counted.slowest:.2f} s | {counted.slowest_unknown:.2f} s |",
-        flush=True,
-    )
+    cells = [
+        f"{fault.title}{counted.remark}",
+        _share(counted.forwarded, counted.placed),
+        _share(counted.recorded, counted.to_record),
+        *(str(counted.missing), str(counted.doubled)),
+        *(f"{counted.slowest(0.0, is_known):.2f} s" for is_known in (True, False)),
+    ]
+    if every_step:
+        asked = max(counted.slowest(ANSWER), counted.slowest(ALL))
+        cells += [f"{counted.slowest(FACT):.2f} s", f"{asked:.2f} s", _share(counted.found, counted.looked_up)]
+    print(f"| {' | '.join(cells)} |", flush=True)
     if fault.promise is None:
         return []
-    late = counted.slowest > fault.promise or counted.slowest_unknown > fault.promise + MORE_IF_UNKNOWN
+    late = [
+        wait
+        for wait in counted.waits
+        if wait.seconds > fault.promise + wait.looks_up + (0.0 if wait.is_known else MORE_IF_UNKNOWN)
+    ]
     failed = {
         "calls went to another line": counted.forwarded < counted.placed,
         "calls are not recorded": counted.recorded < counted.to_record,
         "deliveries are missing": counted.missing > 0,
         "deliveries are doubled": counted.doubled > 0,
-        "an answer was late": late,
+        "an answer was late": bool(late),
+        "no look-up found anything": counted.looked_up > 0 and not counted.found,
     }
     return [f"BROKEN {fault.name}: {what}" for what, is_so in failed.items() if is_so] + [
         f"  {fault.name}: {example}" for example in counted.examples

@@ -11,7 +11,7 @@ MORE_IF_UNKNOWN = 0.5
 """For a number that the snapshot lacks."""
 SECONDS_OF_KILLED = 5.0
 """Over all the carrier's tries, where processes are killed."""
-SETTLED_AFTER = 60.0
+SETTLED_AFTER = 75.0
 
 
 def nothing(site: Site) -> None:

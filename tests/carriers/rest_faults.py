@@ -4,7 +4,7 @@ import json
 import socket
 import threading
 import time
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -100,7 +100,7 @@ class Faults:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._queues: dict[str, deque[Fault]] = {kind: deque() for kind in ALL_KINDS}
+        self._queues: defaultdict[str, deque[Fault]] = defaultdict(deque)
         self._choosers: dict[str, Chooser] = {}
         self.asked: list[tuple[str, dict[str, str]]] = []
         """Every request since the start: its kind and values."""

@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 import phonenumbers
+import structlog
 
 from router.carriers.simulator import account
 from router.carriers.simulator.account import Account, Number, Taken, countries
@@ -470,6 +471,8 @@ def offer(number: account.StockNumber) -> dict[str, Any]:
 
 LARGEST_BODY = 64 * 1024
 
+log = structlog.get_logger(__name__)
+
 
 class Handler(BaseHTTPRequestHandler):
     server: "RestServer"
@@ -483,7 +486,13 @@ class Handler(BaseHTTPRequestHandler):
             self.send_error(413)
             return
         headers = {name.title(): value for name, value in self.headers.items()}
-        self.send(self.server.rest.answer(self.command, self.path, headers, self.rfile.read(int(length))))
+        body = self.rfile.read(int(length))
+        try:
+            answer = self.server.rest.answer(self.command, self.path, headers, body)
+        except Exception:  # a fault of the simulator's own, which a closed connection would hide
+            log.exception("simulated_rest_failed", path=urlsplit(self.path).path)
+            answer = refused(20500, "Internal Server Error", 500)
+        self.send(answer)
 
     do_POST = do_DELETE = do_GET
 

@@ -11,6 +11,7 @@ import phonenumbers
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 from twilio.base.exceptions import TwilioException, TwilioRestException  # type: ignore[import-untyped]  # twilio ships no types
 
 from router.carriers import SIMULATED_ACCOUNT
@@ -153,6 +154,17 @@ def test_numbers_that_need_an_address_are_not_offered_and_not_sold(
     with pytest.raises(NotForUs, match=str(code)):
         shop.buy(german.phone_number, "ct:2")
     assert simulated.account.taken() == {offer.e164}
+
+
+def test_a_fault_of_the_simulators_own_is_told_and_not_hidden_behind_a_closed_connection(
+    rest: tuple[RestServer, FaultyRest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, simulated = rest
+    monkeypatch.setattr(simulated, "do", lambda request: 1 // 0)
+    with capture_logs() as logged, pytest.raises(TwilioRestException) as raised:
+        twilio_client(server.url).api.accounts(SIMULATED_ACCOUNT).fetch()
+    assert (raised.value.status, raised.value.code) == (500, 20500)
+    assert [entry["event"] for entry in logged] == ["simulated_rest_failed"]
 
 
 def test_of_offers_only_those_that_can_be_bought_are_shown(rest: tuple[RestServer, FaultyRest]) -> None:

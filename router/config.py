@@ -52,6 +52,7 @@ class Settings(BaseModel):
     carrier_pricing_url: str = ""
     carrier_media_url: str = ""
     carrier_permissions_url: str = ""
+    carrier_numbers_url: str = ""
     number_price: int = Field(default=0, ge=0, le=10**12)
     mail_url: str = Field(default="", repr=False)
     mail_from: str = ""
@@ -80,7 +81,8 @@ class Settings(BaseModel):
         return tuple(part.strip() for part in value.split(",") if part.strip())
 
     @field_validator(
-        *("public_url", "carrier_url", "carrier_pricing_url", "carrier_media_url", "carrier_permissions_url", "s3_url")
+        *("public_url", "carrier_url", "carrier_pricing_url", "carrier_media_url", "carrier_permissions_url"),
+        *("carrier_numbers_url", "s3_url"),
     )
     @classmethod
     def _address(cls, value: str) -> str:

@@ -21,7 +21,7 @@ from router.carrier_checks import examine_carrier
 from router.carriers import ANYWHERE, shop_of
 from router.carriers.accounts import AccountValues, save_account
 from router.carriers.base import DialledCountry
-from router.carriers.simulator.rest import Standing
+from router.carriers.simulator.standing import Standing
 from router.carriers.twilio.account import is_open_for, misdirections, shown_address
 from router.carriers.twilio.round_trip import HEADER, PATH
 from router.cli import router

@@ -10,7 +10,11 @@ from router.lib.crypto import kept_secret
 from router.server import Server
 
 TWILIO = CarrierHosts(
-    "https://api.twilio.com", "https://pricing.twilio.com", "https://api.twilio.com", "https://voice.twilio.com"
+    "https://api.twilio.com",
+    "https://pricing.twilio.com",
+    "https://api.twilio.com",
+    "https://voice.twilio.com",
+    "https://numbers.twilio.com",
 )
 SIMULATED_ACCOUNT = "AC" + "5" * 32
 SIMULATOR_FILE = "simulator.db"
@@ -68,10 +72,12 @@ def shop_of(server: Server) -> NumberShop:
             if not hosts.api:
                 from router.carriers.simulator.account import Account
                 from router.carriers.simulator.rest import Rest, RestServer
+                from router.carriers.simulator.standing import everyday_standing
 
-                simulator = RestServer(Rest(Account(settings.data_dir / SIMULATOR_FILE), account, token))
+                book = Account(settings.data_dir / SIMULATOR_FILE)
+                simulator = RestServer(Rest(book, account, token, standing=everyday_standing()))
                 simulator.start()
-                hosts = CarrierHosts(*[simulator.url] * 4)
+                hosts = CarrierHosts(*[simulator.url] * 5)
         server.shop = _shop_at(settings, hosts, account, token)
         return server.shop
 
@@ -105,12 +111,13 @@ def carrier_hosts(settings: Settings) -> CarrierHosts:
     """As they are set. What is not set lies at the carrier itself; beside a ROUTER_CARRIER_URL it lies there, so that with this one setting
     no other host is asked."""
     url = settings.carrier_url
-    own = TWILIO if settings.carrier == "twilio" and not url else CarrierHosts(url, url, url, url)
+    own = TWILIO if settings.carrier == "twilio" and not url else CarrierHosts(*[url] * 5)
     return CarrierHosts(
         own.api,
         settings.carrier_pricing_url or own.pricing,
         settings.carrier_media_url or own.media,
         settings.carrier_permissions_url or own.permissions,
+        settings.carrier_numbers_url or own.numbers,
     )
 
 
@@ -121,6 +128,7 @@ def carrier_networks(settings: Settings) -> Networks:
         settings.carrier_pricing_url,
         settings.carrier_media_url,
         settings.carrier_permissions_url,
+        settings.carrier_numbers_url,
     )
     set_urls = [url for url in urls if url]
     if settings.carrier == "simulator" or (set_urls and all(url.startswith("https://") for url in set_urls)):

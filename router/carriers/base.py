@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Literal, Protocol
+from types import MappingProxyType
+from typing import Any, Literal, Protocol, get_args
 
 from flask import Request
 
@@ -288,13 +289,14 @@ class Carrier(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class CarrierHosts:
-    """Where the carrier is asked, addresses without a slash at the end: its REST side, its prices, the files of its recordings, and which
-    countries the account may call."""
+    """Where the carrier is asked, addresses without a slash at the end: its REST side, its prices, the files of its recordings, which
+    countries the account may call, and its regulatory bundles."""
 
     api: str
     pricing: str
     media: str
     permissions: str
+    numbers: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,15 +333,74 @@ class CarrierPrice:
     period: str = "month"
 
 
+NumberKind = Literal["local", "mobile", "toll-free"]
+NUMBER_KINDS: tuple[NumberKind, ...] = get_args(NumberKind)
+
+
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A number that the carrier would sell. `kind`: local, mobile or toll-free."""
+    """A number that the carrier would sell."""
 
     e164: str
     country: str
-    kind: str
+    kind: NumberKind
     place: str = ""
     price: CarrierPrice | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Compliance:
+    """What goes with an order where the law wants to know who uses a number: a regulatory bundle that the carrier approved, an address of
+    the account, or both."""
+
+    bundle_sid: str = ""
+    address_sid: str = ""
+    address_country: str = ""
+    """Two letters."""
+
+
+NO_COMPLIANCE = Compliance()
+ByKind = Mapping[NumberKind, Compliance]
+NONE_CHOSEN: ByKind = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A regulatory bundle of the account: who uses numbers of a country and kind, with documents, as the carrier reviews it."""
+
+    sid: str
+    name: str
+    is_approved: bool
+    status: str
+    """In words: `in review`."""
+    valid_until: datetime | None = None
+
+    def is_usable(self, now: datetime) -> bool:
+        return self.is_approved and (self.valid_until is None or self.valid_until > now)
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """An address of the account. `text`: customer, street, city; `country`: two letters."""
+
+    sid: str
+    name: str
+    text: str
+    country: str
+
+
+def address_fits(requirement: str, number_country: str, address_country: str) -> bool:
+    """Whether an address will do for a number, as far as countries tell.
+
+    Args:
+        requirement: none, any, local or foreign; anything else: none.
+        address_country: empty: there is no address.
+    """
+    if requirement == "local":
+        return address_country == number_country
+    if requirement == "foreign":
+        return address_country not in ("", number_country)
+    return requirement != "any" or address_country != ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -389,6 +450,14 @@ class NotForUs(ShopError):
     """The carrier refuses for good (an address or a document is missing, the account may not, the key is wrong): an operator has to act."""
 
 
+class ComplianceMissing(NotForUs):
+    """Numbers of a country and kind are for sale, and what the carrier wants with an order is not chosen."""
+
+    def __init__(self, message: str, country: str, kind: NumberKind) -> None:
+        super().__init__(message)
+        self.country, self.kind = country, kind
+
+
 class TryLater(ShopError):
     """Nothing was done (too many requests, nobody reached): asking again is safe, after `seconds` if the carrier said so."""
 
@@ -408,21 +477,42 @@ class NumberShop(Protocol):
     def countries(self) -> Sequence[str]:
         """Two-letter codes of the countries in which numbers can be searched."""
 
-    def search(self, country: str, area_code: str = "", contains: str = "", limit: int = 20) -> list[Offer]:
+    def search(
+        self,
+        country: str,
+        area_code: str = "",
+        contains: str = "",
+        limit: int = 20,
+        chosen: ByKind = NONE_CHOSEN,
+    ) -> list[Offer]:
         """Numbers that we can buy, each with the carrier's price if it tells it.
 
         Args:
             area_code: national digits with which it begins.
             contains: digits that stand somewhere in it.
+            chosen: what will go with an order.
 
         Raises:
-            NotForUs: such numbers are for sale, but not to us: each of them needs an address, or takes no calls.
+            ComplianceMissing: such numbers are for sale, but each of them needs an address that is not chosen.
+            NotForUs: each of them takes no calls.
         """
 
     def price(self, country: str) -> CarrierPrice | None:
         """What a local number of this country costs at the carrier; None when it does not say."""
 
-    def buy(self, e164: str, label: str) -> Owned:
+    def bundles(self, country: str, kind: NumberKind) -> Sequence[Bundle] | None:
+        """The account's regulatory bundles for such numbers, whatever their state; None: the carrier knows no bundles."""
+
+    def find_bundle(self, sid: str) -> Bundle | None: ...
+
+    def wants_bundle(self, country: str, kind: NumberKind) -> bool | None:
+        """Whether there is a regulation for such numbers; None: the carrier does not tell."""
+
+    def addresses(self) -> Sequence[Address]: ...
+
+    def find_address(self, sid: str) -> Address | None: ...
+
+    def buy(self, e164: str, label: str, compliance: Compliance = NO_COMPLIANCE) -> Owned:
         """Buys exactly this number, with all its voice addresses set to this server.
 
         Raises:

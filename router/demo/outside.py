@@ -21,7 +21,8 @@ from router.carriers.simulator import Line, RealClock, Simulator
 from router.carriers.simulator.account import Account
 from router.carriers.simulator.call_book import CallBook
 from router.carriers.simulator.exchange import ControlServer, Mount, Reply
-from router.carriers.simulator.rest import PRICING, VERSION, Rest
+from router.carriers.simulator.rest import ELSEWHERE, VERSION, Rest
+from router.carriers.simulator.standing import everyday_standing
 from router.config import Settings, read_settings
 from router.demo import shop
 from router.demo.company import CRM_DATABASE, Places, Room, read_places
@@ -241,7 +242,7 @@ def outside_world(settings: Settings, places: Places) -> ControlServer:
     account = Account(settings.data_dir / SIMULATOR_FILE)
     for number in (*shop.POOL, shop.BILLBOARD, shop.FLYER, *shop.LINES):
         account.give_to_somebody_else(number)
-    rest = Rest(account, account_sid, token)
+    rest = Rest(account, account_sid, token, standing=everyday_standing())
     simulator = Simulator(
         settings.base_url,
         token,
@@ -254,7 +255,7 @@ def outside_world(settings: Settings, places: Places) -> ControlServer:
     )
     inbox = Inbox(utc_now, wsgi_receiver(OdooFake(CRM_DATABASE, places.crm_key)))
     mounts: dict[str, Mount] = {"/demo/inbox": inbox.receive, "/json/2/": inbox.receive_crm}
-    mounts |= dict.fromkeys((f"/{VERSION}/", PRICING), rest.reply)
+    mounts |= dict.fromkeys((f"/{VERSION}/", *ELSEWHERE), rest.reply)
     server = ControlServer(simulator, places.key, places.port, mounts)
     simulator.rest_url = server.address
     return server

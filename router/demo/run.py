@@ -72,6 +72,7 @@ def demo_environment(environ: Mapping[str, str]) -> dict[str, str]:
         "ROUTER_CARRIER_PRICING_URL": "",
         "ROUTER_CARRIER_MEDIA_URL": "",
         "ROUTER_CARRIER_PERMISSIONS_URL": "",
+        "ROUTER_CARRIER_NUMBERS_URL": "",
         "TWILIO_ACCOUNT_SID": "",
         "ROUTER_ALLOW_PRIVATE": LOOPBACK,
         "GUNICORN_CMD_ARGS": "--keep-alive=1",  # Ctrl-C waits no longer for the browser's idle connections

@@ -56,7 +56,7 @@ def make_shop(
 ) -> TwilioShop:
     """`seconds` is how long it waits for an answer."""
     http = Outgoing(ANYWHERE, total_seconds=seconds, answer_limit=LARGEST_ANSWER, clock=clock)
-    return TwilioShop(http, CarrierHosts(url, url, url, url), SIMULATED_ACCOUNT, token, voice)
+    return TwilioShop(http, CarrierHosts(*[url] * 5), SIMULATED_ACCOUNT, token, voice)
 
 
 def hasty_shop(url: str) -> TwilioShop:
@@ -72,8 +72,8 @@ class Redirected(TwilioHttpClient):  # type: ignore[misc]  # twilio ships no typ
         self.url = url
 
     def request(self, method: str, url: str, *values: Any, **more: Any) -> Any:
-        for host in ("https://api.twilio.com", "https://pricing.twilio.com", "https://voice.twilio.com"):
-            url = url.replace(host, self.url)
+        for host in ("api", "pricing", "voice", "numbers"):
+            url = url.replace(f"https://{host}.twilio.com", self.url)
         return super().request(method, url, *values, **more)
 
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from router.carriers.simulator.account import Account
-from router.carriers.simulator.rest import KINDS, Answer, Handler, Request, Rest, RestServer, refused
+from router.carriers.simulator.rest import ELSEWHERE, KINDS, Answer, Handler, Request, Rest, RestServer, refused
 
-ALL_KINDS = ("price", "permissions", "media", *KINDS.values())
+ALL_KINDS = (*ELSEWHERE.values(), "media", *KINDS.values())
 
 What = Literal["well", "late", "dead", "answer", "cut", "drip", "omit"]
 

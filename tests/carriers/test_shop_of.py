@@ -46,7 +46,7 @@ def test_twilio_needs_its_account_to_sell_numbers(tmp_path: Path) -> None:
     assert shop_of(make(tmp_path, carrier="twilio", twilio_auth_token="t", twilio_account_sid="AC1"))
 
 
-@pytest.mark.parametrize("of", ["", "PRICING_", "MEDIA_", "PERMISSIONS_"])
+@pytest.mark.parametrize("of", ["", "PRICING_", "MEDIA_", "PERMISSIONS_", "NUMBERS_"])
 def test_the_addresses_of_the_carriers_hosts_are_checked_at_the_start(of: str) -> None:
     variable = f"ROUTER_CARRIER_{of}URL"
     with pytest.raises(SettingsError, match=f"{variable}: must begin with"):
@@ -57,12 +57,16 @@ def test_the_addresses_of_the_carriers_hosts_are_checked_at_the_start(of: str) -
 
 def test_without_settings_twilios_own_hosts_are_asked() -> None:
     assert carrier_hosts(Settings(carrier="twilio")) == CarrierHosts(
-        "https://api.twilio.com", "https://pricing.twilio.com", "https://api.twilio.com", "https://voice.twilio.com"
+        "https://api.twilio.com",
+        "https://pricing.twilio.com",
+        "https://api.twilio.com",
+        "https://voice.twilio.com",
+        "https://numbers.twilio.com",
     )
     mock = "http://127.0.0.1:9"
-    assert carrier_hosts(Settings(carrier="twilio", carrier_url=mock)) == CarrierHosts(mock, mock, mock, mock)
+    assert carrier_hosts(Settings(carrier="twilio", carrier_url=mock)) == CarrierHosts(mock, mock, mock, mock, mock)
     some = Settings(carrier="twilio", carrier_url=mock, carrier_media_url="http://127.0.0.1:8")
-    assert carrier_hosts(some) == CarrierHosts(mock, mock, "http://127.0.0.1:8", mock)
+    assert carrier_hosts(some) == CarrierHosts(mock, mock, "http://127.0.0.1:8", mock, mock)
 
 
 @pytest.mark.parametrize("carrier", ["twilio", "simulator"])
@@ -97,6 +101,8 @@ def test_with_the_hosts_set_no_other_is_asked_whatever_is_done(
         shop.configure(owned.sid)
         assert (shop.account().status, shop.balance() is not None) == ("active", True)
         assert shop.dialled_countries()
+        assert (shop.bundles("HU", "local"), shop.wants_bundle("HU", "local"), shop.addresses()) == ([], False, [])
+        assert shop.find_bundle("BU1") is shop.find_address("AD1") is None
         assert list(shop.calls(NOON, NOON)) == shop.recordings("CA1") == []
         assert list(shop.recordings_between(NOON, NOON)) == []
         with pytest.raises(Gone):

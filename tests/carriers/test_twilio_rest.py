@@ -362,6 +362,11 @@ def test_r5_whatever_the_carrier_says_only_a_shops_errors_come_up(carrier: Carri
         lambda: shop.find(NUMBER),
         lambda: shop.configure("PN1"),
         lambda: shop.release("PN1"),
+        lambda: shop.bundles("US", "local"),
+        lambda: shop.find_bundle("BU1"),
+        lambda: shop.wants_bundle("US", "local"),
+        shop.addresses,
+        lambda: shop.find_address("AD1"),
     ):
         try:
             told = list(strings(ask()))

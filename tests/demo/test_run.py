@@ -29,6 +29,7 @@ HOSTILE = {
     "ROUTER_CARRIER_PRICING_URL": "https://prices.example",
     "ROUTER_CARRIER_MEDIA_URL": "https://media.example",
     "ROUTER_CARRIER_PERMISSIONS_URL": "https://permissions.example",
+    "ROUTER_CARRIER_NUMBERS_URL": "https://numbers.example",
     "TWILIO_ACCOUNT_SID": "AC1",
     "TWILIO_AUTH_TOKEN": "production-token",
 }
@@ -40,7 +41,8 @@ def test_production_settings_do_not_reach_the_demo(tmp_path: Path) -> None:
     assert settings.database == f"sqlite:///{tmp_path}/demo/router.db"
     assert (settings.carrier, settings.twilio_auth_token, settings.secret_key) == ("simulator", "", "")
     assert (settings.carrier_url, settings.twilio_account_sid) == ("", "")
-    assert (settings.carrier_pricing_url, settings.carrier_media_url, settings.carrier_permissions_url) == ("", "", "")
+    assert (settings.carrier_pricing_url, settings.carrier_media_url) == ("", "")
+    assert (settings.carrier_permissions_url, settings.carrier_numbers_url) == ("", "")
     assert settings.base_url == "http://127.0.0.1:8123"
     assert [str(network) for network in settings.allow_private] == ["127.0.0.0/8", "::1/128"]
 

@@ -22,7 +22,8 @@ CREATE TABLE IF NOT EXISTS number (
     e164 TEXT PRIMARY KEY, sid TEXT NOT NULL UNIQUE, friendly_name TEXT NOT NULL,
     voice_url TEXT NOT NULL, voice_method TEXT NOT NULL, voice_fallback_url TEXT NOT NULL, voice_fallback_method TEXT NOT NULL,
     status_callback TEXT NOT NULL, status_callback_method TEXT NOT NULL, made TEXT NOT NULL, ord INTEGER NOT NULL,
-    sms_url TEXT NOT NULL DEFAULT '', sms_method TEXT NOT NULL DEFAULT 'POST'
+    sms_url TEXT NOT NULL DEFAULT '', sms_method TEXT NOT NULL DEFAULT 'POST',
+    bundle_sid TEXT NOT NULL DEFAULT '', address_sid TEXT NOT NULL DEFAULT ''
 );
 CREATE TABLE IF NOT EXISTS elsewhere (e164 TEXT PRIMARY KEY);
 CREATE TABLE IF NOT EXISTS happened (id INTEGER PRIMARY KEY, what TEXT NOT NULL, e164 TEXT NOT NULL, label TEXT NOT NULL);
@@ -37,6 +38,8 @@ FIELDS = {
     "StatusCallbackMethod": "status_callback_method",
     "SmsUrl": "sms_url",
     "SmsMethod": "sms_method",
+    "BundleSid": "bundle_sid",
+    "AddressSid": "address_sid",
 }
 """What of a number can be set, by Twilio's names, and the columns that keep it."""
 METHODS = ("voice_method", "voice_fallback_method", "status_callback_method", "sms_method")
@@ -65,10 +68,11 @@ class Account(Book):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        with self._writing() as book:  # a file of a release that knew no text messages
-            if "sms_url" not in {row["name"] for row in book.execute("PRAGMA table_info(number)")}:
-                book.execute("ALTER TABLE number ADD COLUMN sms_url TEXT NOT NULL DEFAULT ''")
-                book.execute("ALTER TABLE number ADD COLUMN sms_method TEXT NOT NULL DEFAULT 'POST'")
+        with self._writing() as book:  # a file of an older release
+            known = {row["name"] for row in book.execute("PRAGMA table_info(number)")}
+            for column in set(FIELDS.values()) - known:
+                otherwise = DEFAULTS.get(column, "")
+                book.execute(f"ALTER TABLE number ADD COLUMN {column} TEXT NOT NULL DEFAULT '{otherwise}'")
 
     def buy(self, e164: str, values: Mapping[str, str]) -> Number:
         """

@@ -7,7 +7,7 @@ import json
 import re
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -28,10 +28,13 @@ from router.carriers.simulator.call_book import (
     silence,
 )
 from router.carriers.simulator.exchange import Reply
+from router.carriers.simulator.standing import Standing, find
 
 VERSION = "2010-04-01"
 PRICING = "/v1/PhoneNumbers/Countries/"
 PERMISSIONS = "/v1/DialingPermissions/Countries"
+REGULATORY = "/v2/RegulatoryCompliance/"
+REGULATIONS, BUNDLES = f"{REGULATORY}Regulations", f"{REGULATORY}Bundles"
 PAGE_SIZE, LARGEST_PAGE = 50, 1000
 LONGEST_NAME = 64
 NUMBER_TYPES = {"Local": "local", "Mobile": "mobile", "TollFree": "toll-free"}
@@ -47,6 +50,8 @@ KINDS = {
     ("IncomingPhoneNumbers", 1, "GET"): "fetch",
     ("IncomingPhoneNumbers", 1, "POST"): "update",
     ("IncomingPhoneNumbers", 1, "DELETE"): "release",
+    ("Addresses", 0, "GET"): "addresses",
+    ("Addresses", 1, "GET"): "address",
     ("Calls", 0, "GET"): "calls",
     ("Calls", 1, "GET"): "call",
     ("Calls", 2, "GET"): "recordings of a call",
@@ -55,6 +60,8 @@ KINDS = {
     ("Recordings", 1, "DELETE"): "forget recording",
 }
 """What is asked for, by resource, number of further parts of the path, and method."""
+ELSEWHERE = {PRICING: "price", PERMISSIONS: "permissions", REGULATIONS: "regulations", BUNDLES: "bundles"}
+"""What is asked for at Twilio's other hosts, by the start of the path."""
 PATTERN = re.compile(r"(?=.{2,16}$)\+?[0-9*%]+\$?")
 
 
@@ -92,26 +99,19 @@ def not_found() -> Answer:
     return refused(20404, "The requested resource was not found", 404)
 
 
-@dataclass
-class Standing:
-    """How it stands with the account at the carrier. `closed_countries` may not be called."""
-
-    status: str = "active"
-    kind: str = "Full"
-    balance: str = "100.00"
-    closed_countries: frozenset[str] = frozenset()
-    address_requirements: dict[str, str] = field(default_factory=dict)
-    """By country: any, local or foreign; the account has no address."""
-
-
 class Rest:
     """One account with its token. Its calls are in the account's file."""
 
     def __init__(
-        self, account: Account, sid: str, token: str, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+        self,
+        account: Account,
+        sid: str,
+        token: str,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        standing: Standing | None = None,
     ) -> None:
         self.account = account
-        self.standing = Standing()
+        self.standing = standing or Standing()
         self._calls = CallBook(account.path)
         self._now = now
         self._sid, self._token = sid, token
@@ -129,10 +129,10 @@ class Rest:
         parts, origin = urlsplit(target), f"http://{headers.get('Host', '')}"
         values = dict(parse_qsl(parts.query, keep_blank_values=True))
         values |= dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
-        if parts.path.startswith(PRICING) and method == "GET":
-            return self.do(Request("price", values, (unquote(parts.path.removeprefix(PRICING)),)))
-        if parts.path == PERMISSIONS and method == "GET":
-            return self.do(Request("permissions", values, origin=origin))
+        for start, kind_there in ELSEWHERE.items():
+            if parts.path.startswith(start) and method == "GET":
+                named = unquote(parts.path.removeprefix(start)).strip("/")
+                return self.do(Request(kind_there, values, (named,), origin))
         if not parts.path.startswith((f"{self._base}/", f"{self._base}.json")):
             return not_found()
         target = unquote(parts.path.removeprefix(self._base).removeprefix("/"))
@@ -148,12 +148,19 @@ class Rest:
             return Answer(200, self._account_document())
         if self.standing.status != "active":
             return refused(10001, "Account is not active", 403)
+        if request.kind in ELSEWHERE.values():
+            return self._do_elsewhere(request)
         match request.kind:
             case "balance":
                 balance = {"account_sid": self._sid, "balance": self.standing.balance, "currency": "USD"}
                 return Answer(200, balance)
-            case "permissions":
-                return permissions(self.standing.closed_countries, values, request.origin)
+            case "addresses":
+                country, addresses = values.get("IsoCountry", ""), self.standing.addresses
+                listed = [one.document(self._sid, self._base) for one in addresses if country in ("", one.country)]
+                return self._page("Addresses", "addresses", listed, values)
+            case "address":
+                address = find(self.standing.addresses, request.path[0])
+                return Answer(200, address.document(self._sid, self._base)) if address else not_found()
             case "countries":
                 documents = [
                     {
@@ -167,8 +174,6 @@ class Rest:
                 return self._page("AvailablePhoneNumbers", "countries", documents, values)
             case "search":
                 return self._search(request)
-            case "price":
-                return price(request.path[0])
             case "list":
                 numbers = self.account.numbers(values.get("PhoneNumber", "").strip("*"))
                 documents = [self._document(number) for number in numbers]
@@ -216,7 +221,8 @@ class Rest:
             200,
             {
                 "available_phone_numbers": [
-                    offer(number) | {"address_requirements": self._address_required(number.country)}
+                    offer(number)
+                    | {"address_requirements": self.standing.address_requirements.get(number.country, "none")}
                     for number in free[:limit]
                 ],
                 "uri": f"{self._base}/AvailablePhoneNumbers/{country}/{request.path[-1]}.json",
@@ -233,11 +239,10 @@ class Rest:
             is_number = False
         if not is_number:
             return refused(21421, f"PhoneNumber {e164} is not valid")
-        required = self._address_required(phonenumbers.region_code_for_number(phonenumbers.parse(e164, None)) or "")
-        if required != "none":
-            return refused(21615 if required == "local" else 21631, "Phone Number Requires an Address")
         if refusal := refusal_of_settings(values):
             return refusal
+        if error := self.standing.refusal(e164, values, self._now()):
+            return refused(*error)
         try:
             return Answer(201, self._document(self.account.buy(e164, values)))
         except Taken:
@@ -337,8 +342,49 @@ class Rest:
             },
         )
 
-    def _address_required(self, country: str) -> str:
-        return self.standing.address_requirements.get(country, "none")
+    def _do_elsewhere(self, request: Request) -> Answer:
+        """What Twilio's other hosts do. `path` is the sid or country that is asked for; empty: a list is."""
+        values, standing, (named,) = request.values, self.standing, request.path
+        country, number_type = values.get("IsoCountry", ""), values.get("NumberType", "")
+        if request.kind == "price":
+            return price(named)
+        if request.kind == "bundles":
+            url = f"{request.origin}{BUNDLES}"
+            if named:
+                bundle = find(standing.bundles, named)
+                return Answer(200, bundle.document(self._sid, url)) if bundle else not_found()
+            listed = [
+                bundle.document(self._sid, url)
+                for bundle in standing.bundles
+                if country in ("", bundle.country)
+                and number_type in ("", bundle.number_type)
+                and values.get("Status", "") in ("", bundle.status)
+            ]
+            return self._page_elsewhere("results", listed, request, BUNDLES)
+        if named:
+            return not_found()
+        if request.kind == "regulations":
+            regulations = standing.regulations(country, number_type, f"{request.origin}{REGULATIONS}")
+            return self._page_elsewhere("results", regulations, request, REGULATIONS)
+        content = permissions(standing.closed_countries, f"{request.origin}{PERMISSIONS}")
+        return self._page_elsewhere("content", content, request, PERMISSIONS)
+
+    def _page_elsewhere(self, name: str, documents: list[Any], request: Request, path: str) -> Answer:
+        """As at Twilio's other hosts, the addresses of pages are whole ones, and the list's name stands in `meta`."""
+        values, url = request.values, f"{request.origin}{path}"
+        size, page = page_size(values), page_number(values)
+        kept = {key: value for key, value in values.items() if key not in ("Page", "PageToken")}
+        more = urlencode({**kept, "PageSize": size, "Page": page + 1, "PageToken": f"PA{page + 1}"})
+        meta = {
+            "key": name,
+            "page": page,
+            "page_size": size,
+            "first_page_url": f"{url}?PageSize={size}&Page=0",
+            "previous_page_url": None,
+            "url": f"{url}?PageSize={size}&Page={page}",
+            "next_page_url": f"{url}?{more}" if len(documents) > (page + 1) * size else None,
+        }
+        return Answer(200, {name: documents[page * size : (page + 1) * size], "meta": meta})
 
     def _account_document(self) -> dict[str, Any]:
         parts = ("available_phone_numbers", "incoming_phone_numbers", "calls", "recordings", "balance")
@@ -361,6 +407,8 @@ class Rest:
             "account_sid": self._sid,
             "phone_number": number["e164"],
             "capabilities": {"voice": True, "sms": False, "mms": False, "fax": False},
+            "address_sid": number["address_sid"] or None,
+            "bundle_sid": number["bundle_sid"] or None,
             "address_requirements": "none",
             "api_version": VERSION,
             "beta": False,
@@ -420,12 +468,9 @@ def price(country: str) -> Answer:
     )
 
 
-def permissions(closed: frozenset[str], values: Mapping[str, str], origin: str) -> Answer:
-    """Which countries the account may call, a page of them. As at Twilio, its addresses are whole ones and its name stands in `meta`."""
-    size, page = page_size(values), page_number(values)
-    shown = countries()[page * size : (page + 1) * size]
-    url, more = f"{origin}{PERMISSIONS}", len(countries()) > (page + 1) * size
-    content = [
+def permissions(closed: frozenset[str], url: str) -> list[dict[str, Any]]:
+    """Which countries the account may call."""
+    return [
         {
             "iso_code": code,
             "name": code,
@@ -437,18 +482,8 @@ def permissions(closed: frozenset[str], values: Mapping[str, str], origin: str) 
             "url": f"{url}/{code}",
             "links": {"highrisk_special_prefixes": f"{url}/{code}/HighRiskSpecialPrefixes"},
         }
-        for code in shown
+        for code in countries()
     ]
-    meta = {
-        "key": "content",
-        "page": page,
-        "page_size": size,
-        "first_page_url": f"{url}?PageSize={size}&Page=0",
-        "previous_page_url": None,
-        "url": f"{url}?PageSize={size}&Page={page}",
-        "next_page_url": f"{url}?PageSize={size}&Page={page + 1}&PageToken=PA{page + 1}" if more else None,
-    }
-    return Answer(200, {"content": content, "meta": meta})
 
 
 def offer(number: account.StockNumber) -> dict[str, Any]:

@@ -21,6 +21,7 @@ COLUMNS = {
     "SmsUrl": "sms_url",
     "SmsMethod": "sms_method",
 }
+UNPRINTABLE = re.compile(r"[^\x20-\x7e\xa0-\ud7ff\ue000-\ufffd]")
 INSTEAD = {"VoiceApplicationSid": "voice_application_sid", "TrunkSid": "trunk_sid"}
 """With one of them Twilio heeds none of the number's own addresses."""
 
@@ -60,24 +61,6 @@ def misdirections(record: Mapping[str, Any], wanted: Mapping[str, str]) -> tuple
     return tuple(said)
 
 
-ADDRESSES = {
-    "any": "the carrier wants an address for them",
-    "local": "the carrier wants an address in their area for them",
-    "foreign": "the carrier wants an address outside their country for them",
-}
-"""By address_requirements; we send none with a purchase, which the carrier then refuses (21631, 21615)."""
-
-
-def obstacle_of(record: Mapping[str, Any]) -> str:
-    """Why an offered number cannot be bought from here; empty: it can, as far as the carrier says."""
-    capabilities = record.get("capabilities")
-    if isinstance(capabilities, dict) and not {name.lower(): value for name, value in capabilities.items()}.get(
-        "voice", True
-    ):
-        return "they take no calls"
-    return ADDRESSES.get(_word(record, "address_requirements"), "")
-
-
 def shown_address(value: object) -> str:
     """An address that may be another program's, without what may be secret in it: user, password and query."""
     if not isinstance(value, str) or not value:
@@ -98,6 +81,11 @@ def is_open_for(country: str, code: str, known: Sequence[DialledCountry]) -> boo
     (Canada under the United States)."""
     of_country = [one for one in known if one.country == country] or [one for one in known if code in one.codes]
     return any(one.is_open for one in of_country) if of_country else None
+
+
+def printable(text: str) -> str:
+    """Without control characters and halves of characters, which no database keeps."""
+    return UNPRINTABLE.sub("", text)
 
 
 def _word(record: Mapping[str, Any], name: str) -> str:

@@ -18,19 +18,27 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urlsplit
 
 import phonenumbers
 
 from router.carriers.base import (
+    NO_COMPLIANCE,
+    NONE_CHOSEN,
     AccountBalance,
     AccountState,
+    Address,
+    Bundle,
+    ByKind,
     CarrierCall,
     CarrierHosts,
     CarrierPrice,
+    Compliance,
+    ComplianceMissing,
     DialledCountry,
     Gone,
     NotForUs,
+    NumberKind,
     Offer,
     OutcomeUnknown,
     Owned,
@@ -38,7 +46,14 @@ from router.carriers.base import (
     ShopError,
     TryLater,
 )
-from router.carriers.twilio.account import misdirections, obstacle_of, read_account, read_balance, read_dialled_country
+from router.carriers.twilio.account import (
+    misdirections,
+    printable,
+    read_account,
+    read_balance,
+    read_dialled_country,
+)
+from router.carriers.twilio.compliance import missing_address, read_address, read_bundle, takes_calls
 from router.carriers.twilio.history import at_host, read_carrier_call, read_kept_recording
 from router.carriers.twilio.twiml import CALLBACK, STEERING
 from router.lib.http_client import AddressBlocked, Answer, ConnectionFailed, NoAnswer, Outgoing, Sink
@@ -104,8 +119,8 @@ NOT_AVAILABLE = 21422
 NOT_FOUND = 20404
 TOO_MANY = 429
 LONGEST_PAUSE = 3600.0
-UNPRINTABLE = re.compile(r"[^\x20-\x7e\xa0-\ud7ff\ue000-\ufffd]")
 
+CHOOSE = "Choose one under Numbers, Bundles and addresses."
 SENTENCES = {
     10001: "The account at the carrier is not active.",
     10002: "A trial account at the carrier cannot do this.",
@@ -122,13 +137,13 @@ SENTENCES = {
     21405: "The carrier wants a voice address beside the fallback address.",
     21420: "The carrier does not accept the voice application.",
     21421: "The carrier says that this is not a phone number.",
-    21615: "The carrier wants a local address for numbers of this country.",
-    21631: "The carrier wants an address for numbers of this country.",
-    21649: "The carrier wants a regulatory bundle for numbers of this country.",
-    21650: "The carrier wants a verified identity document for numbers of this country.",
-    21651: "The carrier does not accept the identity document for numbers of this country.",
+    21615: f"The carrier wants an address in the area of this number. {CHOOSE}",
+    21631: f"The carrier wants an address for this number. {CHOOSE}",
+    21649: f"The carrier wants an approved regulatory bundle for this number. {CHOOSE}",
+    21650: "The carrier wants a verified identity document for this number: add it to the bundle in its console.",
+    21651: "The carrier does not accept the document for this number: look at the bundle in its console.",
 }
-"""For the operator, who has to act: what we know about a code. The carrier's own words follow it."""
+"""For whoever has to act: what we know about a code. The carrier's own words follow it."""
 
 
 def sent(
@@ -205,11 +220,6 @@ def records(body: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
     return [record for record in listed if isinstance(record, dict)]
 
 
-def printable(text: str) -> str:
-    """Without control characters and halves of characters, which no database keeps."""
-    return UNPRINTABLE.sub("", text)
-
-
 def _object(answer: Answer) -> dict[str, Any] | None:
     try:
         body = json.loads(answer.body) if answer.complete else None
@@ -236,10 +246,13 @@ PAGE_SIZE = 1000
 MOST_PAGES = 100
 MOST_CALL_PAGES = 2000
 LONGEST_LABEL = 64
-KINDS = {"local": "Local", "mobile": "Mobile", "toll-free": "TollFree"}
-PRICE_NAMES = {"local": "local", "mobile": "mobile", "toll-free": "toll free"}
+KINDS: dict[NumberKind, str] = {"local": "Local", "mobile": "Mobile", "toll-free": "TollFree"}
+PRICE_NAMES: dict[NumberKind, str] = {"local": "local", "mobile": "mobile", "toll-free": "toll free"}
+NONE_OF_THEM = "None of the numbers that were found can be rented from here"
 REMEMBERED_SECONDS = 3600.0
-"""How long prices and the list of countries are believed."""
+"""How long prices, regulations and the list of countries are believed."""
+AWAY_SECONDS = 60.0
+REGULATORY = "/v2/RegulatoryCompliance/"
 MEDIA_SECONDS = 300.0
 LARGEST_RECORDING = 512 * 1024 * 1024
 """A call of four hours, the longest that carriers allow, has 460 MB with two channels."""
@@ -264,6 +277,7 @@ class TwilioShop:
         self._media_http = replace(
             http, total_seconds=max(http.total_seconds, MEDIA_SECONDS), answer_limit=LARGEST_RECORDING
         )
+        self._regulatory = f"{hosts.numbers}{REGULATORY}"
         self._voice = voice
         signed_in = base64.b64encode(f"{account}:{token}".encode()).decode()
         self._headers = {"Authorization": f"Basic {signed_in}", "Accept": "application/json"}
@@ -277,14 +291,24 @@ class TwilioShop:
             known = self._remember("countries", sorted(code for code in codes if COUNTRY.fullmatch(code)))
         return known
 
-    def search(self, country: str, area_code: str = "", contains: str = "", limit: int = 20) -> list[Offer]:
-        """Offers of the first kind that has any: local numbers, else mobile ones, else toll-free ones."""
-        search, deadline, obstacle = Search(country, area_code, contains, limit), self._http.deadline(), ""
+    def search(
+        self,
+        country: str,
+        area_code: str = "",
+        contains: str = "",
+        limit: int = 20,
+        chosen: ByKind = NONE_CHOSEN,
+    ) -> list[Offer]:
+        """Offers of the first kind of which we can buy any: local numbers, else mobile ones, else toll-free ones."""
+        search, deadline = Search(country, area_code, contains, limit), self._http.deadline()
+        missing, are_silent = None, False
         for kind in KINDS:
             found = self._search(search, kind, deadline)
-            obstacles = {e164: obstacle_of(record) for e164, record in found.items()}
-            obstacle = obstacle or next(filter(None, obstacles.values()), "")
-            if numbers := {e164: record for e164, record in found.items() if not obstacles[e164]}:
+            audible = {e164: record for e164, record in found.items() if takes_calls(record)}
+            are_silent = are_silent or len(audible) < len(found)
+            compliance = chosen.get(kind, NO_COMPLIANCE)
+            lacks = {e164: missing_address(record, search.country, compliance) for e164, record in audible.items()}
+            if numbers := {e164: record for e164, record in audible.items() if not lacks[e164]}:
                 price = None
                 with suppress(TryLater, NotForUs):  # numbers may be shown without it
                     price = self._price(search.country, kind, deadline)
@@ -292,15 +316,51 @@ class TwilioShop:
                     Offer(e164, search.country, kind, _text(record, "locality") or _text(record, "region"), price)
                     for e164, record in list(numbers.items())[: search.limit]
                 ]
-        if obstacle:
-            raise NotForUs(f"None of the numbers that were found can be rented from here: {obstacle}.")
+            if lacks and not missing:
+                missing = ComplianceMissing(f"{NONE_OF_THEM}: {next(iter(lacks.values()))}.", search.country, kind)
+        if missing:
+            raise missing
+        if are_silent:
+            raise NotForUs(f"{NONE_OF_THEM}: they take no calls.")
         return []
+
+    def bundles(self, country: str, kind: NumberKind) -> Sequence[Bundle] | None:
+        query = urlencode({"IsoCountry": country, "NumberType": kind, "PageSize": PAGE_SIZE})
+        listed = self._regulations_if_there(f"{self._regulatory}Bundles?{query}")
+        return None if listed is None else [bundle for record in listed if (bundle := read_bundle(record))]
+
+    def find_bundle(self, sid: str) -> Bundle | None:
+        url = f"{self._regulatory}Bundles/{quote(sid, safe='')}"
+        return read_bundle(self._read(url, self._http.deadline(), missing={}))
+
+    def wants_bundle(self, country: str, kind: NumberKind) -> bool | None:
+        name = f"regulation {country} {kind}"
+        known: tuple[bool | None] | None = self._recall(name)
+        if known is None:
+            query = urlencode({"IsoCountry": country, "NumberType": kind, "PageSize": 1})
+            try:
+                told = self._read_if_there(f"{self._regulatory}Regulations?{query}")
+            except TryLater:  # whoever looks at pages does not wait for it again and again
+                self._remember(name, (None,), AWAY_SECONDS)
+                raise
+            known = self._remember(name, (bool(records(told, "results")) if told is not None else None,))
+        return known[0]
+
+    def addresses(self) -> Sequence[Address]:
+        listed = self._pages(f"{self._base}/Addresses.json?PageSize={PAGE_SIZE}", "addresses")
+        return [address for record in listed if (address := read_address(record))]
+
+    def find_address(self, sid: str) -> Address | None:
+        url = f"{self._base}/Addresses/{quote(sid, safe='')}.json"
+        return read_address(self._read(url, self._http.deadline(), missing={}))
 
     def price(self, country: str) -> CarrierPrice | None:
         return self._price(country, "local", self._http.deadline())
 
-    def buy(self, e164: str, label: str) -> Owned:
+    def buy(self, e164: str, label: str, compliance: Compliance = NO_COMPLIANCE) -> Owned:
         values = {"PhoneNumber": e164, "FriendlyName": clean_label(label), **self._addresses()}
+        chosen = {"BundleSid": compliance.bundle_sid, "AddressSid": compliance.address_sid}
+        values |= {name: sid for name, sid in chosen.items() if sid}
         owned = self._owned(self._post(f"{self._base}/IncomingPhoneNumbers.json", values))
         if owned is None or owned.e164 != e164:
             raise OutcomeUnknown("The carrier's answer does not say which number it sold.")
@@ -403,7 +463,28 @@ class TwilioShop:
         answer = sent(self._http, "GET", url, b"", self._headers, self._http.deadline())
         return None if answer.status == 404 else document(answer, changing=False)
 
-    def _search(self, search: Search, kind: str, deadline: float) -> dict[str, Mapping[str, Any]]:
+    def _regulations_if_there(self, url: str) -> list[Mapping[str, Any]] | None:
+        """All records of a list of that host, whose pages name their next one in whole addresses; None: the carrier has no such list."""
+        listed: list[Mapping[str, Any]] = []
+        for _ in range(MOST_PAGES):
+            told = self._read_if_there(url)
+            if told is None:
+                return None
+            listed += records(told, "results")
+            meta = told.get("meta")
+            following = meta.get("next_page_url") if isinstance(meta, dict) else None
+            if not following:
+                return listed
+            try:
+                parts = urlsplit(str(following))
+            except ValueError:
+                raise TryLater("The carrier's list goes on at no address.") from None
+            url = at_host(self._hosts.numbers, f"{parts.path}?{parts.query}")  # our key goes nowhere else
+            if not url.startswith(self._regulatory):
+                raise TryLater("The carrier's list goes on at an address that is not its own.")
+        raise TryLater("The carrier's list does not end.")
+
+    def _search(self, search: Search, kind: NumberKind, deadline: float) -> dict[str, Mapping[str, Any]]:
         """What is for sale, by number."""
         url = f"{self._base}/AvailablePhoneNumbers/{search.country}/{KINDS[kind]}.json"
         *narrower, widest = [f"{url}?{urlencode(query)}" for query in search.queries()]
@@ -416,7 +497,7 @@ class TwilioShop:
         numbers = {_text(record, "phone_number"): record for record in records(body, "available_phone_numbers")}
         return {e164: record for e164, record in numbers.items() if search.fits(e164)}
 
-    def _price(self, country: str, kind: str, deadline: float) -> CarrierPrice | None:
+    def _price(self, country: str, kind: NumberKind, deadline: float) -> CarrierPrice | None:
         body = self._recall(f"price {country}")
         if body is None:
             url = f"{self._hosts.pricing}/v1/PhoneNumbers/Countries/{quote(country, safe='')}"
@@ -494,8 +575,8 @@ class TwilioShop:
         until, value = self._remembered.get(name, (0.0, None))
         return value if time.monotonic() < until else None
 
-    def _remember(self, name: str, value: Any) -> Any:
-        self._remembered[name] = (time.monotonic() + REMEMBERED_SECONDS, value)
+    def _remember(self, name: str, value: Any, seconds: float = REMEMBERED_SECONDS) -> Any:
+        self._remembered[name] = (time.monotonic() + seconds, value)
         return value
 
 

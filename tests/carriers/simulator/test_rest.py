@@ -15,13 +15,15 @@ from structlog.testing import capture_logs
 from twilio.base.exceptions import TwilioException, TwilioRestException  # type: ignore[import-untyped]  # twilio ships no types
 
 from router.carriers import SIMULATED_ACCOUNT
-from router.carriers.base import Gone, NotForUs
+from router.carriers.base import Compliance, ComplianceMissing, Gone, NotForUs, TryLater
 from router.carriers.simulator import Simulator
 from router.carriers.simulator.account import Account
-from router.carriers.simulator.rest import Rest, RestServer, Standing
+from router.carriers.simulator.rest import Rest, RestServer
+from router.carriers.simulator.standing import Address, Bundle, Standing
 from tests.carriers.rest import TOKEN, VOICE, Carrier, library, make_shop, running_carrier, twilio_client
 from tests.carriers.rest_faults import Fault, FaultyRest, faulty_server
 from tests.carriers.simulator.conftest import Exchanges, TwimlServer, response
+from tests.factories import NOON
 
 NUMBER = "+12015550001"
 
@@ -154,6 +156,139 @@ def test_numbers_that_need_an_address_are_not_offered_and_not_sold(
     with pytest.raises(NotForUs, match=str(code)):
         shop.buy(german.phone_number, "ct:2")
     assert simulated.account.taken() == {offer.e164}
+
+
+BUNDLE, REVIEWED, OVER, HOME, ABROAD = (
+    f"BU{'1' * 32}",
+    f"BU{'2' * 32}",
+    f"BU{'3' * 32}",
+    f"AD{'1' * 32}",
+    f"AD{'2' * 32}",
+)
+REGULATED = Standing(
+    address_requirements={"HU": "local"},
+    regulated=frozenset({("HU", "local"), ("BE", "local")}),
+    bundles=(
+        Bundle(BUNDLE, "Hungary", "HU", "local"),
+        Bundle(REVIEWED, "New", "HU", "local", "in-review"),
+        Bundle(OVER, "Old", "HU", "local", valid_until="2020-01-01T00:00:00Z"),
+    ),
+    addresses=(
+        Address(HOME, "Budapest", "Alder", "Andrássy út 1", "Budapest", "1061", "HU"),
+        Address(ABROAD, "Denver", "Alder", "12 Alder Street", "Denver", "80202", "US"),
+    ),
+)
+
+
+def test_twilios_own_library_reads_bundles_regulations_and_addresses_page_by_page(
+    rest: tuple[RestServer, FaultyRest],
+) -> None:
+    server, simulated = rest
+    simulated.standing = REGULATED
+    twilio = twilio_client(server.url)
+    compliance = twilio.numbers.v2.regulatory_compliance
+    listed = compliance.bundles.list(iso_country="HU", number_type="local", page_size=1, limit=9)
+    assert [(one.sid, one.status) for one in listed] == [
+        (BUNDLE, "twilio-approved"),
+        (REVIEWED, "in-review"),
+        (OVER, "twilio-approved"),
+    ]
+    assert listed[2].valid_until.year == 2020
+    assert [one.sid for one in compliance.bundles.list(status="in-review", limit=9)] == [REVIEWED]
+    assert compliance.bundles.list(iso_country="HU", number_type="mobile", limit=9) == []
+    assert compliance.bundles(BUNDLE).fetch().friendly_name == "Hungary"
+    assert [one.iso_country for one in compliance.regulations.list(number_type="local", limit=9)] == ["BE", "HU"]
+    assert compliance.regulations.list(iso_country="US", limit=9) == []
+    assert [one.sid for one in twilio.addresses.list(page_size=1, limit=9)] == [HOME, ABROAD]
+    assert twilio.addresses(HOME).fetch().city == "Budapest"
+    for missing in (compliance.bundles("BU9"), twilio.addresses("AD9")):
+        with pytest.raises(TwilioRestException) as raised:
+            missing.fetch()
+        assert raised.value.code == 20404
+
+
+@pytest.mark.parametrize(
+    ("country", "bundle", "address", "code"),
+    [
+        ("US", "", "", None),
+        ("HU", BUNDLE, HOME, None),
+        ("HU", BUNDLE, "", 21615),
+        ("HU", BUNDLE, ABROAD, 21615),
+        ("HU", BUNDLE, "AD9", 21631),
+        ("HU", "", HOME, 21649),
+        ("HU", "BU9", HOME, 21649),
+        ("HU", REVIEWED, HOME, 21649),
+        ("HU", OVER, HOME, 21649),
+        ("BE", "", "", 21649),
+        ("BE", BUNDLE, "", 21649),
+    ],
+)
+def test_numbers_are_sold_with_a_bundle_and_an_address_that_fit_and_refused_without(
+    rest: tuple[RestServer, FaultyRest], country: str, bundle: str, address: str, code: int | None
+) -> None:
+    server, simulated = rest
+    simulated.standing = REGULATED
+    twilio = twilio_client(server.url)
+    (offer,) = twilio.available_phone_numbers(country).local.list(limit=1)
+    chosen = {"bundle_sid": bundle, "address_sid": address}
+    asked = {"phone_number": offer.phone_number, **{name: sid for name, sid in chosen.items() if sid}}
+    if code is None:
+        bought = twilio.incoming_phone_numbers.create(**asked)
+        assert (bought.bundle_sid or "", bought.address_sid or "") == (bundle, address)
+        return
+    with pytest.raises(TwilioRestException) as raised:
+        twilio.incoming_phone_numbers.create(**asked)
+    assert (raised.value.status, raised.value.code) == (400, code)
+    assert simulated.account.taken() == set()
+
+
+def test_what_is_chosen_makes_numbers_ours_to_buy_and_goes_with_the_order(rest: tuple[RestServer, FaultyRest]) -> None:
+    server, simulated = rest
+    simulated.standing = REGULATED
+    shop = make_shop(server.url)
+    with pytest.raises(ComplianceMissing) as raised:
+        shop.search("HU", limit=1, chosen={"local": Compliance(BUNDLE, ABROAD, "US")})
+    assert (raised.value.country, raised.value.kind) == ("HU", "local")
+    chosen = Compliance(BUNDLE, HOME, "HU")
+    (offer,) = shop.search("HU", limit=1, chosen={"local": chosen})
+    for said, less in (("regulatory bundle.*21649", Compliance("", HOME, "HU")), ("area.*21615", Compliance(BUNDLE))):
+        with pytest.raises(NotForUs, match=f"{said}.*"):
+            shop.buy(offer.e164, "ct:1", less)
+    shop.buy(offer.e164, "ct:1", chosen)
+    (number,) = simulated.account.numbers()
+    assert (number["bundle_sid"], number["address_sid"]) == (BUNDLE, HOME)
+    assert [one.sid for one in shop.bundles("HU", "local") or () if one.is_usable(NOON)] == [BUNDLE]
+    assert (shop.wants_bundle("HU", "local"), shop.wants_bundle("US", "local")) == (True, False)
+    assert [(one.sid, one.country, one.text) for one in shop.addresses()] == [
+        (HOME, "HU", "Alder, Andrássy út 1, 1061 Budapest"),
+        (ABROAD, "US", "Alder, 12 Alder Street, 80202 Denver"),
+    ]
+    found = shop.find_bundle(REVIEWED)
+    assert found is not None
+    assert (found.status, found.is_usable(NOON)) == ("in review", False)
+
+
+def test_r5_bundles_are_looked_for_at_their_own_host_alone_and_a_carrier_without_them_is_none(
+    rest: tuple[RestServer, FaultyRest],
+) -> None:
+    """The account's token follows no list to another host."""
+    server, simulated = rest
+    shop = make_shop(server.url)
+    for told in ("http://other.example/v2/RegulatoryCompliance/Bundles?Page=1", "http://[", f"{server.url}/elsewhere"):
+        page = json.dumps({"results": [], "meta": {"next_page_url": told}})
+        simulated.faults.queue("bundles", Fault("answer", False, status=200, body=page))
+        if told.endswith("Page=1"):
+            assert shop.bundles("HU", "local") == []
+        else:
+            with pytest.raises(TryLater):
+                shop.bundles("HU", "local")
+    for kind in ("bundles", "regulations"):
+        simulated.faults.always(kind, Fault.html(done=False, status=404))
+    assert shop.bundles("HU", "local") is shop.wants_bundle("HU", "local") is None
+    simulated.faults.always("regulations", Fault.broken(done=False))
+    with pytest.raises(TryLater):
+        shop.wants_bundle("BE", "local")
+    assert shop.wants_bundle("BE", "local") is None, "nobody waits for it again at once"
 
 
 def test_a_fault_of_the_simulators_own_is_told_and_not_hidden_behind_a_closed_connection(

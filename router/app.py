@@ -41,6 +41,7 @@ from router.scenarios.billing.views import balance_pages, ledger_api
 from router.scenarios.holiday_views import holiday_pages, holidays_api
 from router.scenarios.importing.views import old_settings_pages
 from router.scenarios.numbers.api import numbers_api
+from router.scenarios.numbers.compliance_views import compliance_api, compliance_pages
 from router.scenarios.numbers.views import buying_pages, numbers_pages
 from router.scenarios.views import scenarios_pages
 from router.scenarios.wizard.views import connect_pages, wizard_pages
@@ -74,6 +75,8 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     connect_pages,
     numbers_pages,
     buying_pages,
+    compliance_pages,
+    compliance_api,
     scenarios_api,
     old_settings_pages,
     call_log_pages,

@@ -26,6 +26,7 @@ from router.lib.crypto import KeyRing
 from router.scenarios.models import (
     CallFlow,
     NumberBatch,
+    NumberCompliance,
     NumberOrder,
     OrderState,
     Scenario,
@@ -217,6 +218,13 @@ def make_batch(session: Session, project: Project, **fields: Any) -> NumberBatch
     """A batch of orders, without any."""
     defaults = {"search": {}, "actor": "alice@example.com", "created_at": NOON}
     return _add(session, NumberBatch(project_id=project.id, **(defaults | fields)))
+
+
+def make_compliance(session: Session, project: Project, country: str, **fields: Any) -> NumberCompliance:
+    """What goes with orders of local numbers at the server's account."""
+    named = {"bundle_name": "Hungary", "address_name": "Budapest"}
+    defaults = {"carrier_account": "", "kind": "local", "chosen_by": "alice@example.com", "chosen_at": NOON} | named
+    return _add(session, NumberCompliance(project_id=project.id, country=country, **(defaults | fields)))
 
 
 def make_order(session: Session, batch: NumberBatch, e164: str, **fields: Any) -> NumberOrder:

@@ -450,6 +450,10 @@ class NotForUs(ShopError):
     """The carrier refuses for good (an address or a document is missing, the account may not, the key is wrong): an operator has to act."""
 
 
+CHOOSE_COMPLIANCE = "Choose one under Numbers, Bundles and addresses."
+"""The end of a sentence that says what is missing."""
+
+
 class ComplianceMissing(NotForUs):
     """Numbers of a country and kind are for sale, and what the carrier wants with an order is not chosen."""
 

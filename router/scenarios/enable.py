@@ -101,7 +101,8 @@ def searching(server: Server, attempt: Callable[[Sequence[str] | None], Result])
     """The result of the transaction `attempt`, which is tried again with numbers for sale when it raises SearchNeeded.
 
     Raises:
-        Problem: 409, the carrier has not enough of them; 422, none in this country; 502, it refuses; 503, it does not answer.
+        Problem: 409, the carrier has not enough of them, or an address has to be chosen first; 422, none in this country; 502, it
+            refuses; 503, it does not answer.
     """
     try:
         return attempt(None)
@@ -113,7 +114,7 @@ def searching(server: Server, attempt: Callable[[Sequence[str] | None], Result])
         numbers = search_numbers(server, project_id, *kind, limit=count + len(named))
     except Problem as refusal:
         field = f"to_buy.{refusal.field}" if refusal.field else None
-        raise Problem(refusal.status, refusal.detail, field) from None
+        raise Problem(refusal.status, refusal.detail, field, **refusal.more) from None
     found = [number.e164 for number in numbers if number.e164 not in named][:count]
     if len(found) < count:
         raise Problem(

@@ -258,6 +258,27 @@ class NumberOrder(Base):
     ended_at: Mapped[datetime | None]
 
 
+class NumberCompliance(Base):
+    """What a project sends along when it buys numbers of a country and kind at an account: a regulatory bundle, an address, or both."""
+
+    __tablename__ = "number_compliance"
+    __table_args__ = (UniqueConstraint("project_id", "carrier_account", "country", "kind"),)
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("project.id"))
+    carrier_account: Mapped[str] = mapped_column(String(64))
+    """The project's own account that has them; empty: the server's."""
+    country: Mapped[str] = mapped_column(String(2))
+    kind: Mapped[str] = mapped_column(String(10))
+    bundle_sid: Mapped[str] = mapped_column(String(64), default="")
+    bundle_name: Mapped[str] = mapped_column(String(120), default="")
+    address_sid: Mapped[str] = mapped_column(String(64), default="")
+    address_name: Mapped[str] = mapped_column(String(600), default="")
+    address_country: Mapped[str] = mapped_column(String(2), default="")
+    chosen_by: Mapped[str] = mapped_column(String(254))
+    chosen_at: Mapped[datetime]
+
+
 class Holiday(Base):
     """A day on which the opening hours of a project do not hold."""
 

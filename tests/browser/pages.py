@@ -60,6 +60,7 @@ PAGES = [
     PageToSee("/settings/call-history", "Settings"),
     PageToSee("/numbers", "Numbers", is_another_at_a_desk=True),
     PageToSee("/numbers/buy", "Buy numbers"),
+    PageToSee("/numbers/compliance?country=HU", "Bundles and addresses", "olivia"),
     PageToSee("/numbers/batches/{batch_id}", "Buying"),
     PageToSee("/numbers/move?number={number_id}", "Move"),
     PageToSee("/balance", "Balance"),

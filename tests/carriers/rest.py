@@ -13,6 +13,7 @@ from twilio.rest import Client  # type: ignore[import-untyped]
 from router.carriers import ANYWHERE, LARGEST_ANSWER, SIMULATED_ACCOUNT
 from router.carriers.base import CarrierHosts
 from router.carriers.simulator.account import Account
+from router.carriers.simulator.standing import Address, Bundle, Standing
 from router.carriers.twilio.rest import TwilioShop
 from router.lib.http_client import Outgoing
 from tests.carriers.rest_faults import Faults, faulty_server
@@ -20,6 +21,28 @@ from tests.waiting import PATIENCE_SECONDS, standing_still
 
 TOKEN = "simulated-token"
 VOICE = "https://calls.example.net"
+
+BUNDLE, REVIEWED, OVER, HOME, ABROAD = (
+    f"BU{'1' * 32}",
+    f"BU{'2' * 32}",
+    f"BU{'3' * 32}",
+    f"AD{'1' * 32}",
+    f"AD{'2' * 32}",
+)
+REGULATED = Standing(
+    address_requirements={"HU": "local"},
+    regulated=frozenset({("HU", "local"), ("BE", "local")}),
+    bundles=(
+        Bundle(BUNDLE, "Hungary", "HU", "local"),
+        Bundle(REVIEWED, "New", "HU", "local", "in-review"),
+        Bundle(OVER, "Old", "HU", "local", valid_until="2020-01-01T00:00:00Z"),
+    ),
+    addresses=(
+        Address(HOME, "Budapest", "Alder", "Andrássy út 1", "Budapest", "1061", "HU"),
+        Address(ABROAD, "Denver", "Alder", "12 Alder Street", "Denver", "80202", "US"),
+    ),
+)
+"""An account with what Hungary's local numbers need, and something else of each; Belgium's need a bundle."""
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,19 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from router.carriers.base import CarrierPrice, Gone, Offer, Owned
+from router.carriers.base import (
+    NO_COMPLIANCE,
+    NONE_CHOSEN,
+    Address,
+    Bundle,
+    ByKind,
+    CarrierPrice,
+    Compliance,
+    Gone,
+    NumberKind,
+    Offer,
+    Owned,
+)
 
 
 @dataclass
@@ -37,7 +49,18 @@ class FakeShop:
     def countries(self) -> Sequence[str]:
         return ["DE", "US"]
 
-    def search(self, country: str, area_code: str = "", contains: str = "", limit: int = 20) -> list[Offer]:
+    def bundles(self, country: str, kind: NumberKind) -> list[Bundle]:
+        return []
+
+    def wants_bundle(self, country: str, kind: NumberKind) -> bool:
+        return False
+
+    def addresses(self) -> list[Address]:
+        return []
+
+    def search(
+        self, country: str, area_code: str = "", contains: str = "", limit: int = 20, chosen: ByKind = NONE_CHOSEN
+    ) -> list[Offer]:
         self._turn("search", country, self.before)
         price = CarrierPrice("1.15", "USD")
         fits = [one for one in self.stock if one[2:].startswith(area_code) and contains in one]
@@ -46,7 +69,7 @@ class FakeShop:
     def price(self, country: str) -> CarrierPrice | None:
         return CarrierPrice("1.15", "USD")
 
-    def buy(self, e164: str, label: str) -> Owned:
+    def buy(self, e164: str, label: str, compliance: Compliance = NO_COMPLIANCE) -> Owned:
         self._turn("buy", e164, self.before)
         with self._lock:
             if e164 not in self.stock:

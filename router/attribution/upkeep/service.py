@@ -20,12 +20,13 @@ from router.accounts.models import LedgerEntry, Project
 from router.attribution.models import PoolNumber, UpkeepRun
 from router.attribution.pool.numbers import numbers_needed
 from router.carriers.accounts import shop_of_project
-from router.carriers.base import ShopError
+from router.carriers.base import ComplianceMissing, ShopError
 from router.config import SettingsError
 from router.db import insert_new
 from router.lib.formats import date_of, day_of, format_count, format_money, start_of
 from router.lib.phones import country_of
 from router.scenarios.models import OPEN, QUIET, NumberBatch, NumberOrder, Scenario, TrackingNumber
+from router.scenarios.numbers.compliance import chosen_now
 from router.scenarios.numbers.inventory import taken_numbers, wait_for_arrivals
 from router.scenarios.numbers.purchase import order_numbers
 from router.scenarios.numbers.release import active_numbers, begin_release
@@ -292,14 +293,16 @@ def find_numbers(server: Server, project_id: int, search: dict[str, Any], count:
     """Numbers for sale, at best of the same area, then of the same country; one or two requests to the carrier.
 
     Raises:
+        ComplianceMissing: a bundle or an address has to be chosen first.
         ShopError, SettingsError: the carrier could not be asked.
     """
     if not search["country"]:
         return []
     shop, limit = shop_of_project(server, project_id), count + SPARE
-    offers = shop.search(search["country"], search["area_code"], limit=limit)
+    chosen = chosen_now(server, project_id, search["country"])
+    offers = shop.search(search["country"], search["area_code"], limit=limit, chosen=chosen)
     if len(offers) < count and search["area_code"]:
-        offers += shop.search(search["country"], limit=limit)
+        offers += shop.search(search["country"], limit=limit, chosen=chosen)
     return list(dict.fromkeys(offer.e164 for offer in offers))
 
 
@@ -360,6 +363,8 @@ def run_upkeep(server: Server, scenario_id: int, now: datetime) -> UpkeepRun | N
     if planned.action == "buy":
         try:
             offers = find_numbers(server, project.id, search, planned.count)
+        except ComplianceMissing as missing:  # waiting does not help
+            trouble = str(missing)
         except (ShopError, SettingsError) as error:
             if now < start_of(date_of(now, project.timezone), project.timezone) + PATIENCE:
                 log.warning("upkeep_waits_for_the_carrier", scenario=scenario_id, why=str(error))

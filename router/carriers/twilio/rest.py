@@ -23,6 +23,7 @@ from urllib.parse import quote, urlencode, urlsplit
 import phonenumbers
 
 from router.carriers.base import (
+    CHOOSE_COMPLIANCE,
     NO_COMPLIANCE,
     NONE_CHOSEN,
     AccountBalance,
@@ -120,7 +121,6 @@ NOT_FOUND = 20404
 TOO_MANY = 429
 LONGEST_PAUSE = 3600.0
 
-CHOOSE = "Choose one under Numbers, Bundles and addresses."
 SENTENCES = {
     10001: "The account at the carrier is not active.",
     10002: "A trial account at the carrier cannot do this.",
@@ -137,9 +137,9 @@ SENTENCES = {
     21405: "The carrier wants a voice address beside the fallback address.",
     21420: "The carrier does not accept the voice application.",
     21421: "The carrier says that this is not a phone number.",
-    21615: f"The carrier wants an address in the area of this number. {CHOOSE}",
-    21631: f"The carrier wants an address for this number. {CHOOSE}",
-    21649: f"The carrier wants an approved regulatory bundle for this number. {CHOOSE}",
+    21615: f"The carrier wants an address in the area of this number. {CHOOSE_COMPLIANCE}",
+    21631: f"The carrier wants an address for this number. {CHOOSE_COMPLIANCE}",
+    21649: f"The carrier wants an approved regulatory bundle for this number. {CHOOSE_COMPLIANCE}",
     21650: "The carrier wants a verified identity document for this number: add it to the bundle in its console.",
     21651: "The carrier does not accept the document for this number: look at the bundle in its console.",
 }
@@ -317,7 +317,8 @@ class TwilioShop:
                     for e164, record in list(numbers.items())[: search.limit]
                 ]
             if lacks and not missing:
-                missing = ComplianceMissing(f"{NONE_OF_THEM}: {next(iter(lacks.values()))}.", search.country, kind)
+                sentence = f"{NONE_OF_THEM}: {next(iter(lacks.values()))}. {CHOOSE_COMPLIANCE}"
+                missing = ComplianceMissing(sentence, search.country, kind)
         if missing:
             raise missing
         if are_silent:

@@ -37,6 +37,7 @@ from router.scenarios.models import (
     numbers_changed,
     rent_reason,
 )
+from router.scenarios.numbers.compliance import chosen_at, compliance_of
 from router.scenarios.numbers.inventory import BEING_BOUGHT, bring_in, taken_numbers, wait_for_arrivals, why_taken
 from router.server import Server
 from router.web.errors import Problem
@@ -171,8 +172,9 @@ def _go_on(server: Server, now: datetime, claim: Claim[NumberOrder]) -> None:
         held.state, held.asked_at = OrderState.UNKNOWN, now
         held.attempts += 1
         asked = ORDERS.claim_of(held)
+        compliance = compliance_of(session, order.project_id, order.carrier_account, order.e164)
     try:
-        owned = shop.buy(order.e164, label_of(order.id))
+        owned = shop.buy(order.e164, label_of(order.id), compliance)
     except Gone:
         if not _find(server, shop, asked, now):
             _lose(server, shop, asked, TAKEN, now)
@@ -265,14 +267,18 @@ def _lose(server: Server, shop: NumberShop, claim: Claim[NumberOrder], sentence:
     with server.database.reading() as session:
         batch = session.get_one(NumberBatch, claim.job.batch_id)
         orders = session.scalars(select(NumberOrder).where(NumberOrder.batch_id == batch.id)).all()
-    country, area_code, contains = (str(batch.search.get(name) or "") for name in ("country", "area_code", "contains"))
+        country, area_code, contains = (
+            str(batch.search.get(name) or "") for name in ("country", "area_code", "contains")
+        )
+        chosen = chosen_at(session, claim.job.project_id, claim.job.carrier_account, country)
     losses = sum(order.state in (OrderState.LOST, OrderState.REPLACED) for order in orders)
     ordered = sum(order.state != OrderState.REPLACED for order in orders)
     candidates = []
     try:
         if country and losses < ordered + SPARE_LOSSES:
             had = {order.e164 for order in orders}
-            candidates = [offer.e164 for offer in shop.search(country, area_code, contains) if offer.e164 not in had]
+            offers = shop.search(country, area_code, contains, chosen=chosen)
+            candidates = [offer.e164 for offer in offers if offer.e164 not in had]
     except (TryLater, OutcomeUnknown) as error:
         return _postpone(server, claim, now + _pause(claim, error, now), str(error))
     except ShopError:

@@ -4,7 +4,7 @@ The worker asks the carrier for its own prices now and then; pages show what it 
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
@@ -16,8 +16,18 @@ from sqlalchemy.orm import Session
 from router.accounts.models import Project, ServerFact, read_fact, remember_fact
 from router.carriers import shop_of
 from router.carriers.accounts import shop_of_project
-from router.carriers.base import CarrierPrice, NotForUs, NumberShop, Offer, ShopError
+from router.carriers.base import (
+    CHOOSE_COMPLIANCE,
+    CarrierPrice,
+    ComplianceMissing,
+    NotForUs,
+    NumberKind,
+    NumberShop,
+    Offer,
+    ShopError,
+)
 from router.config import SettingsError
+from router.scenarios.numbers.compliance import chosen_now, kinds_without_bundle, numbers_of
 from router.scenarios.numbers.inventory import taken_numbers
 from router.server import Server
 from router.web.errors import Problem
@@ -53,7 +63,8 @@ def search_numbers(
         country: two letters.
 
     Raises:
-        Problem: 422, the carrier has no numbers in this country; 502, it refuses; 503, it is away.
+        Problem: 409 with `country` and `kind`, a bundle or an address has to be chosen for them; 422, the carrier has no numbers in this
+            country; 502, it refuses; 503, it is away.
     """
     shop = open_shop(server, project_id)
     try:
@@ -61,7 +72,9 @@ def search_numbers(
         if country not in known:
             some = ", ".join(known[:10]) + (", …" if len(known) > 10 else "")
             raise Problem(422, f"The carrier has no numbers in “{country}”. It has some in {some}.", "country")
-        free = _free_offers(server, shop, country, area_code, contains, limit)
+        free = _free_offers(server, project_id, shop, country, area_code, contains, limit)
+    except ComplianceMissing as error:
+        raise Problem(409, str(error), country=error.country, kind=error.kind) from None
     except NotForUs as error:
         raise Problem(502, REFUSES.format(why=error)) from None
     except ShopError as error:
@@ -74,9 +87,10 @@ def search_numbers(
 
 
 def _free_offers(
-    server: Server, shop: NumberShop, country: str, area_code: str, contains: str, limit: int
+    server: Server, project_id: int, shop: NumberShop, country: str, area_code: str, contains: str, limit: int
 ) -> list[Offer]:
-    offers = shop.search(country, area_code, contains, limit + SPARE)
+    chosen = chosen_now(server, project_id, country)
+    offers = shop.search(country, area_code, contains, limit + SPARE, chosen)
     with server.database.reading() as session:
         taken = taken_numbers(session, [offer.e164 for offer in offers])
     return [offer for offer in offers if offer.e164 not in taken][:limit]
@@ -85,14 +99,42 @@ def _free_offers(
 SHOWN = 20
 
 
+@dataclass(frozen=True, slots=True)
+class Lack:
+    """Why the carrier will not sell numbers of a country and kind before something is chosen."""
+
+    sentence: str
+    country: str
+    kind: NumberKind
+
+    @property
+    def reason(self) -> str:
+        """Without where to choose, for pages that lead there."""
+        return self.sentence.removesuffix(CHOOSE_COMPLIANCE).rstrip()
+
+
+def bundles_lacking(
+    server: Server, project_id: int, numbers: Iterable[tuple[str, NumberKind]], shop: NumberShop | None = None
+) -> list[Lack]:
+    """For which of these countries and kinds the carrier wants a bundle, and none is chosen. Asks the carrier; what it does not tell is no
+    lack."""
+    try:
+        missing = kinds_without_bundle(server, project_id, shop or open_shop(server, project_id), numbers)
+    except Problem:
+        return []
+    sentence = "{} are sold only with an approved regulatory bundle, and none is chosen. " + CHOOSE_COMPLIANCE
+    return [Lack(sentence.format(numbers_of(country, kind)), country, kind) for country, kind in missing]
+
+
 @dataclass(frozen=True)
 class Market:
-    """`said`: why there is nothing to choose from."""
+    """`said`: why there is nothing to choose from. `lacks`: what has to be chosen before the carrier sells."""
 
     countries: Sequence[str] = ()
     price: CarrierPrice | None = None
     offers: list[Offer] = field(default_factory=list)
     said: str = ""
+    lacks: Sequence[Lack] = ()
 
 
 def look_around(
@@ -107,12 +149,16 @@ def look_around(
             return Market(countries, price)
         if not country:
             return Market(countries, price, said="Choose a country first.")
-        offers = _free_offers(server, shop, country, area_code, contains, SHOWN)
+        offers = _free_offers(server, project_id, shop, country, area_code, contains, SHOWN)
     except Problem as refusal:
         return Market(said=refusal.detail)
+    except ComplianceMissing as missing:
+        return Market(countries, price, lacks=[Lack(str(missing), missing.country, missing.kind)])
     except ShopError as error:
         return Market([country] if country else [], said=f"The carrier was asked and did not help: {error}")
-    return Market(countries, price, offers, "" if offers else "The carrier has no such number. Ask for fewer digits.")
+    said = "" if offers else "The carrier has no such number. Ask for fewer digits."
+    lacks = bundles_lacking(server, project_id, {(country, offer.kind) for offer in offers}, shop)
+    return Market(countries, price, offers, said, lacks)
 
 
 KNOWN_FOR, UNKNOWN_FOR = timedelta(days=1), timedelta(minutes=15)

@@ -14,15 +14,16 @@ from werkzeug.wrappers import Response
 from router.accounts.audit import changing
 from router.accounts.ledger import BalanceTooLow, price_of
 from router.accounts.sessions import require_person
-from router.carriers.base import Offer, ShopError
+from router.carriers.base import CHOOSE_COMPLIANCE, Offer, ShopError
 from router.lib.formats import format_count, format_money, parse_int
-from router.lib.phones import BadPhone, international, read_phone
+from router.lib.phones import BadPhone, country_of, international, read_phone
 from router.scenarios.billing.statement import project_forecast
 from router.scenarios.models import GRACE, RENTED, NumberBatch, Scenario, TrackingNumber
+from router.scenarios.numbers.compliance import kinds_of
 from router.scenarios.numbers.inventory import add_numbers, move_numbers, pin_number, present_numbers, remove_number
 from router.scenarios.numbers.purchase import batch_progress, order_numbers
 from router.scenarios.numbers.release import begin_release
-from router.scenarios.numbers.search import AWAY, open_shop, search_numbers
+from router.scenarios.numbers.search import AWAY, Lack, bundles_lacking, open_shop, search_numbers
 from router.scenarios.service import scenario_titles
 from router.server import current_server
 from router.web.access import Audience, current_project, guard, needs
@@ -278,8 +279,14 @@ def progress(batch_id: int) -> str:
         if batch is None or batch.project_id != current_project().id:
             raise Problem(404, "There is no such order.")
         scenario = session.get(Scenario, batch.scenario_id) if batch.scenario_id else None
+        reached = batch_progress(session, batch.id)
+        refused = [e164 for e164, sentence in reached.problems if CHOOSE_COMPLIANCE in sentence]
         return render_template(
-            "scenarios/batch.html", batch=batch, scenario=scenario, progress=batch_progress(session, batch.id)
+            "scenarios/batch.html",
+            batch=batch,
+            scenario=scenario,
+            progress=reached,
+            lacking=[(country_of(e164), kinds_of(e164)[0]) for e164 in refused[:1]],
         )
 
 
@@ -295,12 +302,16 @@ def _wish(args: Mapping[str, str]) -> dict[str, str]:
 def _page(wish: dict[str, str], ticked: Sequence[str], error: str = "", *, poor: bool = False) -> str:
     """Asks the carrier, so never inside a transaction."""
     server, project = current_server(), current_project()
-    countries, offers, sentence = [wish["country"]], list[Offer](), ""
+    countries, offers, sentence, lacks = [wish["country"]], list[Offer](), "", list[Lack]()
     try:
         countries = sorted({*open_shop(server, project.id).countries(), wish["country"]})
         offers = search_numbers(server, project.id, **wish, limit=OFFERS)
+        lacks = bundles_lacking(server, project.id, {(wish["country"], offer.kind) for offer in offers})
     except Problem as refusal:
-        sentence = refusal.detail
+        if "kind" in refusal.more:
+            lacks = [Lack(refusal.detail, refusal.more["country"], refusal.more["kind"])]
+        else:
+            sentence = refusal.detail
     except ShopError as failure:
         sentence = AWAY.format(why=failure)
     return render_template(
@@ -309,6 +320,7 @@ def _page(wish: dict[str, str], ticked: Sequence[str], error: str = "", *, poor:
         countries=countries,
         offers=offers,
         sentence=sentence,
+        lacks=lacks,
         ticked=ticked,
         price=price_of(server.settings, project),
         error=error,

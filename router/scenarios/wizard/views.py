@@ -15,6 +15,7 @@ from werkzeug.wrappers import Response
 from router.accounts.audit import changing
 from router.accounts.ledger import price_of
 from router.accounts.sessions import require_person
+from router.carriers.base import NumberKind
 from router.lib.formats import format_count, parse_int
 from router.lib.phones import BadPhone, cost_warning, country_of, display, international, phone_or, read_destination
 from router.scenarios.documents import numbers_by_scenario, scenario_document
@@ -25,8 +26,9 @@ from router.scenarios.flows import DEFAULT_RING_SECONDS, LONG_RING_SECONDS, step
 from router.scenarios.lint import Finding, lint
 from router.scenarios.matching import format_error
 from router.scenarios.models import Scenario, TrackingNumber
+from router.scenarios.numbers.compliance import kinds_of
 from router.scenarios.numbers.inventory import free_numbers, taken_numbers
-from router.scenarios.numbers.search import Market, look_around
+from router.scenarios.numbers.search import Lack, Market, bundles_lacking, look_around
 from router.scenarios.schema import BuyingDocument
 from router.scenarios.service import connect_scenario, find_scenario
 from router.scenarios.wizard.drafts import (
@@ -113,6 +115,9 @@ def edit(step: str, **which: int) -> Page:
         return redirect(editor.play_address())
     if verb == "search":
         return redirect(editor.address(step, search=1, _anchor="offers"))
+    if verb == "comply":
+        back, country = editor.address(step, search=1, _anchor="offers"), editor.values["numbers"]["to_buy"]["country"]
+        return redirect(url_for("compliance.show", country=country, kind=argument, back=back))
     anchor = field_after(ScenarioForms(editor.values).steps[step], verb, argument) if argument else None
     return redirect(editor.address(step, _anchor=anchor))
 
@@ -257,14 +262,14 @@ def connect(scenario_id: int) -> Page:
     except Problem as refusal:
         if refusal.status not in (409, 503):
             raise
-        return _review(scenario_id, refusal.detail), refusal.status
+        return _review(scenario_id, refusal), refusal.status
     if buying is not None:
         return redirect(url_for("buying.progress", batch_id=buying.batch))
     flash(f"{scenario.title} is on: visitors are shown its numbers.")
     return redirect(url_for("connect.review", scenario_id=scenario_id))
 
 
-def _review(scenario_id: int, refusal: str = "") -> str:
+def _review(scenario_id: int, refusal: Problem | None = None) -> str:
     server, project = current_server(), current_project()
     with server.database.reading() as session:
         scenario = find_scenario(session, project, scenario_id)
@@ -277,6 +282,13 @@ def _review(scenario_id: int, refusal: str = "") -> str:
     forms = ScenarioForms(values_of_document(document, server.scenario_parts, project.currency))
     country = str(scenario.to_buy.get("country") or project.country)
     market = look_around(server, project.id, country) if enabling.total else None
+    to_buy: list[tuple[str, NumberKind]] = [(country_of(e164) or "", kinds_of(e164)[0]) for e164 in enabling.to_buy]
+    if enabling.count:
+        to_buy.append((country, "local"))
+    lacks, said = bundles_lacking(server, project.id, to_buy), refusal.detail if refusal is not None else ""
+    if refusal is not None and "kind" in refusal.more:
+        lacks = [Lack(refusal.detail, refusal.more["country"], refusal.more["kind"])]
+        said = "Something has to be chosen first."
     return render_template(
         "scenarios/review.html",
         scenario=scenario,
@@ -288,7 +300,8 @@ def _review(scenario_id: int, refusal: str = "") -> str:
         gone=gone,
         done=scenario.enabled and not enabling.total,
         market=market,
-        refusal=refusal,
+        lacks=lacks,
+        refusal=said,
     )
 
 

@@ -12,7 +12,7 @@ from router.accounts.ledger import Post, post
 from router.accounts.models import LedgerEntry, Mail, Project
 from router.attribution.models import PoolNumber, UpkeepRun
 from router.attribution.upkeep.service import due_scenarios, keep_pools, plan_upkeep, run_upkeep
-from router.carriers.base import TryLater
+from router.carriers.base import ComplianceMissing, TryLater
 from router.db import Database
 from router.lib.formats import day_of
 from router.scenarios.models import NumberBatch, NumberOrder, Scenario, TrackingNumber, numbers_changed
@@ -276,6 +276,18 @@ def test_r9_a_carrier_that_is_away_is_asked_again_and_after_an_hour_the_day_is_o
     (run,) = runs(database)
     assert (run.action, run.count) == ("nothing", 0)
     assert run.why.endswith("The carrier could not be asked: It is asleep.")
+
+
+def test_r9_what_has_to_be_chosen_first_is_said_at_once(
+    server: Server, database: Database, project: Project, shop: FakeShop
+) -> None:
+    with database.writing() as session:
+        make_pool(session, project, 17, 84)
+    shop.fail("search", ComplianceMissing("The carrier wants an address. Choose one.", "US", "local"))
+    assert keep_pools(server, MIDNIGHT + timedelta(minutes=1)) == 1
+    (run,) = runs(database)
+    assert (run.action, run.count) == ("nothing", 0)
+    assert run.why.endswith("for 7 days. The carrier wants an address. Choose one.")
 
 
 def test_r9_a_carrier_without_such_numbers_sells_others_of_the_country_or_none(

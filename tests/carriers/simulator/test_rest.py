@@ -19,8 +19,22 @@ from router.carriers.base import Compliance, ComplianceMissing, Gone, NotForUs, 
 from router.carriers.simulator import Simulator
 from router.carriers.simulator.account import Account
 from router.carriers.simulator.rest import Rest, RestServer
-from router.carriers.simulator.standing import Address, Bundle, Standing
-from tests.carriers.rest import TOKEN, VOICE, Carrier, library, make_shop, running_carrier, twilio_client
+from router.carriers.simulator.standing import Standing
+from tests.carriers.rest import (
+    ABROAD,
+    BUNDLE,
+    HOME,
+    OVER,
+    REGULATED,
+    REVIEWED,
+    TOKEN,
+    VOICE,
+    Carrier,
+    library,
+    make_shop,
+    running_carrier,
+    twilio_client,
+)
 from tests.carriers.rest_faults import Fault, FaultyRest, faulty_server
 from tests.carriers.simulator.conftest import Exchanges, TwimlServer, response
 from tests.factories import NOON
@@ -156,28 +170,6 @@ def test_numbers_that_need_an_address_are_not_offered_and_not_sold(
     with pytest.raises(NotForUs, match=str(code)):
         shop.buy(german.phone_number, "ct:2")
     assert simulated.account.taken() == {offer.e164}
-
-
-BUNDLE, REVIEWED, OVER, HOME, ABROAD = (
-    f"BU{'1' * 32}",
-    f"BU{'2' * 32}",
-    f"BU{'3' * 32}",
-    f"AD{'1' * 32}",
-    f"AD{'2' * 32}",
-)
-REGULATED = Standing(
-    address_requirements={"HU": "local"},
-    regulated=frozenset({("HU", "local"), ("BE", "local")}),
-    bundles=(
-        Bundle(BUNDLE, "Hungary", "HU", "local"),
-        Bundle(REVIEWED, "New", "HU", "local", "in-review"),
-        Bundle(OVER, "Old", "HU", "local", valid_until="2020-01-01T00:00:00Z"),
-    ),
-    addresses=(
-        Address(HOME, "Budapest", "Alder", "Andrássy út 1", "Budapest", "1061", "HU"),
-        Address(ABROAD, "Denver", "Alder", "12 Alder Street", "Denver", "80202", "US"),
-    ),
-)
 
 
 def test_twilios_own_library_reads_bundles_regulations_and_addresses_page_by_page(

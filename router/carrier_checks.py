@@ -17,6 +17,7 @@ from router.lib.formats import format_count
 from router.lib.http_client import Outgoing, OutgoingError
 from router.lib.phones import country_of
 from router.scenarios.flows import lines_in
+from router.scenarios.numbers.compliance import choices_at, numbers_of, trouble_with
 from router.scenarios.numbers.sync import compare, numbers_at
 from router.server import Server
 from router.voice.snapshot import Snapshot
@@ -60,6 +61,8 @@ def examine_carrier(
     if is_usable:
         yield from _numbers(server, shop, snapshot, has_database)
         yield from _countries(server, shop, snapshot)
+        if has_database:
+            yield from _compliance(server, shop)
     if has_database:
         yield from _own_accounts(server, snapshot)
 
@@ -79,11 +82,32 @@ def _own_accounts(server: Server, snapshot: Snapshot | None) -> Iterator[Finding
                 yield replace(number, subject=of_project + number.subject)
             for country in _countries(server, shop, snapshot, account.project_id):
                 yield replace(country, subject=of_project + country.subject)
+            for choice in _compliance(server, shop, (account.project_id, account.sid)):
+                yield replace(choice, subject=of_project + choice.subject)
     for project_id in sorted(unreadable):
         words = (
             "cannot be used: sealed under another ROUTER_SECRET_KEY, or without the carrier’s address; type it again"
         )
         yield Finding(f"project {project_id}: carrier's account", words, True)
+
+
+def _compliance(server: Server, shop: NumberShop, account: tuple[int | None, str] = (None, "")) -> Iterator[Finding]:
+    """Whether numbers can still be bought with the bundles and addresses that were chosen at an account."""
+    subject, troubles, project_id = "carrier's bundles", 0, account[0]
+    with server.database.reading() as session:
+        chosen = choices_at(session, *account)
+    try:
+        for row in chosen:
+            if words := trouble_with(shop, row, server.now()):
+                of_project = f" (project {row.project_id})" if project_id is None else ""
+                what = f"{numbers_of(row.country, row.kind)}{of_project}"
+                yield Finding(subject, f"{what}: {words}; choose another under Numbers, Bundles and addresses", True)
+                troubles += 1
+    except ShopError as error:
+        yield Finding(subject, str(error), True)
+        return
+    if chosen and not troubles:
+        yield Finding(subject, f"what goes with orders of {format_count(len(chosen), 'kind')} of numbers is approved")
 
 
 def _account(shop: NumberShop) -> tuple[Finding, bool]:

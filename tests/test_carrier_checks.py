@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -34,10 +34,10 @@ from router.voice.applier import journal_folder
 from router.voice.following import routing_of
 from router.voice.models import Call
 from tests.application import Applications
-from tests.carriers.rest import TOKEN
+from tests.carriers.rest import BUNDLE, HOME, REGULATED, TOKEN
 from tests.carriers.rest_faults import Fault, FaultyRest, faulty_server
 from tests.contents import content
-from tests.factories import NOON, make_number, make_project, make_scenario
+from tests.factories import NOON, make_compliance, make_number, make_project, make_scenario
 
 pytestmark = pytest.mark.one_database  # which is asked once, for the numbers that are here
 
@@ -120,6 +120,32 @@ def _at_a_port(
     }
     with applications.on_a_port(settings.model_copy(update=twilio)) as served:
         yield served
+
+
+def test_chosen_bundles_and_addresses_are_looked_for_at_the_carrier(world: World) -> None:
+    server, subject = world.server, "carrier's bundles"
+    assert subject not in world.all(), "nothing is chosen"
+    world.rest.standing = replace(REGULATED)
+    with server.database.writing() as session:
+        project = session.scalars(select(Project)).one()
+        make_compliance(session, project, "HU", bundle_sid=BUNDLE, address_sid=HOME)
+    assert world.all()[subject] == ("what goes with orders of 1 kind of numbers is approved", False)
+    for bundle, said in (
+        (replace(REGULATED.bundles[0], status="twilio-rejected"), "the bundle Hungary is rejected"),
+        (replace(REGULATED.bundles[0], valid_until="2026-12-10T00:00:00Z"), "valid only until 10 December 2026"),
+    ):
+        world.rest.standing = replace(REGULATED, bundles=(bundle,))
+        words = world.wrong()[subject]
+        assert words.startswith(f"Local numbers in Hungary (project {project.id}): the bundle Hungary is")
+        assert said in words
+    world.rest.faults.always("bundles", Fault.broken(done=False))
+    assert "500" in world.wrong()[subject]
+    world.rest.faults.clear()
+    with server.database.writing() as session:
+        change = Change(session, server, project, Actor("alice@example.com"), NOON)
+        save_account(change, AccountValues(account_sid=SID, auth_token=TOKEN))
+        make_compliance(session, project, "HU", carrier_account=SID, address_sid="AD9")
+    assert "no address" in world.wrong()[f"project {project.id}: {subject}"]
 
 
 def test_projects_own_accounts_are_examined_as_the_servers_is(world: World) -> None:

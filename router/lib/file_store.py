@@ -15,6 +15,8 @@ from router.config import Settings
 FOLDER = "folder"
 PIECE = 256 * 1024
 S3_SECONDS = 30
+LEAST_FREE = 256 * 1024 * 1024
+"""Bytes of the data folder's disk that belong to calls."""
 
 
 class StoreError(Exception):
@@ -32,6 +34,9 @@ class FileStore(Protocol):
 
     def read(self, file: str, start: int, end: int) -> Iterator[bytes]:
         """The bytes from `start` until before `end`, in pieces. What can go wrong at the beginning does so at once."""
+
+    def size(self, file: str) -> int:
+        """In bytes, of a file that is there."""
 
     def remove(self, file: str) -> None:
         """There is nothing of this name afterwards."""
@@ -73,6 +78,20 @@ def private_folder(path: Path) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
+def incoming(settings: Settings) -> Path:
+    """Where files lie until a store has taken them over."""
+    return settings.data_dir / "recordings" / "incoming"
+
+
+def check_room(folder: Path) -> None:
+    """
+    Raises:
+        StoreError: what is left belongs to calls.
+    """
+    if shutil.disk_usage(folder).free < LEAST_FREE:
+        raise StoreError("The disk of the data folder is nearly full, and what is left belongs to calls.")
+
+
 class FolderStore:
     """Below a folder that only this user may open, in folders of the names' first two letters."""
 
@@ -96,8 +115,7 @@ class FolderStore:
             return path.stat().st_size
 
     def read(self, file: str, start: int, end: int) -> Iterator[bytes]:
-        with _told("The file cannot be read"):
-            self._path(file).stat()
+        self.size(file)
 
         def pieces() -> Iterator[bytes]:  # opened with the first one: whoever wants none has nothing to close
             left = end - start
@@ -108,6 +126,10 @@ class FolderStore:
                     yield piece
 
         return pieces()
+
+    def size(self, file: str) -> int:
+        with _told("The file cannot be read"):
+            return self._path(file).stat().st_size
 
     def remove(self, file: str) -> None:
         with _told("The file cannot be removed"), suppress(FileNotFoundError):
@@ -174,6 +196,10 @@ class S3Store:
         with self._asking("The file cannot be read") as client:
             body = client.get_object(**self._place(file), Range=f"bytes={start}-{end - 1}")["Body"]
         return iter(body.iter_chunks(PIECE))
+
+    def size(self, file: str) -> int:
+        with self._asking("The file cannot be read") as client:
+            return int(client.head_object(**self._place(file))["ContentLength"])
 
     def remove(self, file: str) -> None:
         with self._asking("The file cannot be removed") as client:

@@ -4,7 +4,6 @@ the file as it plays. People may also delete one, or have it fetched again."""
 from typing import Any
 
 from flask import Blueprint, Response, flash, redirect, request, url_for
-from werkzeug.http import parse_range_header
 from werkzeug.wrappers import Response as AnyResponse
 
 from router.accounts.audit import changing
@@ -18,9 +17,8 @@ from router.voice.recordings import fetch_failed_again, find_recording, is_heard
 from router.web.access import Audience, current_project, guard, needs
 from router.web.api import described
 from router.web.errors import Problem
+from router.web.stored_files import send_stored
 
-LARGEST_PIECE = 1024 * 1024
-"""Of a request for a range: a player asks for the next one when it needs it, so that none keeps a thread for long."""
 WHY_NOT = {
     RecordingState.WAITING: "The recording is still being fetched from the carrier.",
     RecordingState.FAILED: "The recording could not be fetched from the carrier.",
@@ -108,49 +106,14 @@ def _sound(recording_id: int, call_id: int | None = None) -> Response:
         call = session.query(Call).filter_by(sid=recording.call_sid).one()
     if not is_heard(recording) or not recording.size:
         raise Problem(404, WHY_NOT.get(RecordingState(recording.state), "The recording was deleted."))
-    size, tag = recording.size, f'"{recording.id}-{recording.size}"'
     disposition = "attachment" if "download" in request.args else "inline"
     headers = {
-        "Accept-Ranges": "bytes",
         "Cache-Control": "private, no-store",
         "Content-Disposition": f'{disposition}; filename="{file_name(recording, call)}"',
-        "ETag": tag,
     }
-    asked = request.headers.get("Range", "") if request.headers.get("If-Range", tag) == tag else ""
-    try:
-        piece = asked_range(asked, size)
-    except NotThere:
-        return Response(status=416, headers=headers | {"Content-Range": f"bytes */{size}"})
-    start, end = piece or (0, size)
-    headers["Content-Length"] = str(end - start)
-    if piece is not None:
-        headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
+    tag, size = f"{recording.id}-{recording.size}", recording.size
     try:
         store = store_named(server.settings, recording.store)
-        body = () if request.method == "HEAD" else store.read(recording.file, start, end)
+        return send_stored(store, recording.file, size, recording.content_type, tag, headers)
     except StoreError as error:
         raise Problem(503, f"{error} Try again in a minute.") from None
-    return Response(body, 206 if piece else 200, headers, mimetype=recording.content_type, direct_passthrough=True)
-
-
-class NotThere(Exception):
-    """No byte of what was asked for is in the file."""
-
-
-def asked_range(header: str, size: int) -> tuple[int, int] | None:
-    """From where until before where of a file of `size` bytes is asked for, at most LARGEST_PIECE. None: the whole, also where the header
-    says nothing that can be done (RFC 9110, 14.2): another unit, several ranges, nonsense.
-
-    Raises:
-        NotThere: 416.
-    """
-    parsed = parse_range_header(header) if header else None
-    if parsed is None or parsed.units != "bytes" or len(parsed.ranges) != 1:
-        return None
-    start, end = parsed.ranges[0]
-    if start < 0:  # the last so many bytes
-        start = max(0, size + start)
-    end = size if end is None else min(end, size)
-    if start >= end:
-        raise NotThere
-    return start, min(end, start + LARGEST_PIECE)

@@ -36,6 +36,7 @@ from sqlalchemy.orm import Session
 
 from router.attribution.tracking.refused import REFUSED
 from router.db import LONG_AGO, dialect_insert, insert_new, schema_state, table_of, wait_for_turns
+from router.lib.file_store import LEAST_FREE
 from router.server import Server
 from router.statements import Statement
 from router.voice.calls import NewCall, correct_inbound, name_of, record_calls, record_inbound
@@ -521,10 +522,6 @@ def journal_of(server: Server) -> RecordKeeper:
     if server.journal is None:
         server.journal = Journal(journal_folder(server))
     return server.journal
-
-
-LEAST_FREE = 256 * 1024 * 1024
-"""Bytes on the disk of the data folder: what is left then belongs to calls."""
 
 
 def keep_refused(server: Server, record: Record) -> None:

@@ -6,13 +6,11 @@ repeated at any point."""
 
 import os
 import secrets
-import shutil
 import time
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
 from itertools import count, takewhile
-from pathlib import Path
 from typing import Any
 
 import structlog
@@ -26,10 +24,9 @@ from router.carriers.base import NotForUs, NumberShop, Recording, ShopError
 from router.config import SettingsError
 from router.db import wait_for_turns
 from router.jobs import Claim, Jobs, backoff, work_side_by_side
-from router.lib.file_store import StoreError, private_folder, store_named, store_of
+from router.lib.file_store import StoreError, check_room, incoming, private_folder, store_named, store_of
 from router.scenarios.models import TrackingNumber
 from router.server import Server
-from router.voice.applier import LEAST_FREE
 from router.voice.calls import announce, mark_due
 from router.voice.events import CALLS_TURN, machine_is_waiting, store_events, update_calls, write_and_announce
 from router.voice.messages import mail_message
@@ -139,9 +136,9 @@ def _fetch(server: Server, claim: Claim[CallRecording]) -> None:
     if recording.attempts > len(PAUSES) + 1:
         raise TriedTooOften("It was tried too often without an end.")
     shop = shop_of_recording(server, recording)
-    store, part = store_of(server.settings), incoming(server) / f"{recording.file}.{secrets.token_hex(4)}"
+    store, part = store_of(server.settings), incoming(server.settings) / f"{recording.file}.{secrets.token_hex(4)}"
     private_folder(part.parent)
-    _check_room(part.parent)
+    check_room(part.parent)
     size = 0
     try:
         handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -150,7 +147,7 @@ def _fetch(server: Server, claim: Claim[CallRecording]) -> None:
             def take(piece: bytes) -> None:
                 nonlocal size
                 if (size + len(piece)) // CHECKED_BYTES != size // CHECKED_BYTES:
-                    _check_room(part.parent)
+                    check_room(part.parent)
                 size += file.write(piece)
 
             content_type = shop.fetch_recording(recording.sid, recording.channels, take)
@@ -196,20 +193,6 @@ def shop_of_recording(server: Server, recording: CallRecording) -> NumberShop:
     return shop_at(server, recording.project_id, number.carrier_account)
 
 
-def incoming(server: Server) -> Path:
-    """Where files lie while they are fetched."""
-    return server.settings.data_dir / "recordings" / "incoming"
-
-
-def _check_room(folder: Path) -> None:
-    """
-    Raises:
-        StoreError: what is left belongs to calls.
-    """
-    if shutil.disk_usage(folder).free < LEAST_FREE:
-        raise StoreError("The disk of the data folder is nearly full, and what is left belongs to calls.")
-
-
 def _tell(server: Server, session: Session, recording: CallRecording, now: datetime, announcing: bool) -> None:
     """Receivers learn what became of a recording of an ended call; one that goes on tells of it at its end.
 
@@ -253,7 +236,7 @@ def expire_recordings(server: Server, now: datetime) -> int:
             reason = f"Kept for {days[project_id]} days, as the project's settings say."
         with server.database.writing() as session:
             removed += remove_recordings(session, old, reason, now)
-    for part in incoming(server).glob("*"):
+    for part in incoming(server.settings).glob("*"):
         if part.stat().st_mtime < time.time() - LEASE.total_seconds():
             part.unlink(missing_ok=True)
     return removed

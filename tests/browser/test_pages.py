@@ -24,11 +24,11 @@ from router.carriers.simulator.call_book import silence
 from router.config import Settings
 from router.db import Database, migrate
 from router.lib.file_store import FolderStore
-from router.reports.recordings import LARGEST_PIECE
 from router.scenarios.models import ScenarioDraft
 from router.scenarios.wizard.drafts import keep
 from router.server import Server
 from router.voice.models import CallRecording
+from router.web.stored_files import LARGEST_PIECE
 from tests.browser.accessibility import bring_axe, judge
 from tests.browser.pages import PAGES, PageToSee
 from tests.browser.pictures import picture

@@ -90,6 +90,7 @@ def test_a_file_is_kept_read_in_pieces_and_removed(store: FileStore, tmp_path: P
         assert not source.exists()
     assert b"".join(store.read("ab12", 0, len(SOUND))) == SOUND
     assert b"".join(store.read("ab12", 300, 310)) == SOUND[300:310]
+    assert store.size("ab12") == len(SOUND)
     assert store.check().startswith("in ")
     store.remove("ab12")
     store.remove("ab12")

@@ -16,9 +16,9 @@ from werkzeug.test import TestResponse
 from router.accounts.models import AuditEntry
 from router.lib.file_store import FolderStore
 from router.reports import recordings
-from router.reports.recordings import LARGEST_PIECE, NotThere, asked_range
 from router.server import Server
 from router.voice.models import CallRecording
+from router.web.stored_files import LARGEST_PIECE, NotThere, asked_range
 from tests.factories import make_call, make_recording
 from tests.people import NOW, Cast, bearer, sign_in
 

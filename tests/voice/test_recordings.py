@@ -26,6 +26,7 @@ from router.carriers.simulator.call import CallerScript, PhoneCall
 from router.carriers.simulator.call import CallRecording as CarriersRecording
 from router.carriers.simulator.call_book import CallBook
 from router.config import Settings
+from router.lib.file_store import incoming
 from router.server import Server
 from router.voice import recording_jobs
 from router.voice.applier import apply_records
@@ -36,7 +37,6 @@ from router.voice.recording_jobs import (
     PAUSES,
     advance_recordings,
     expire_recordings,
-    incoming,
     look_for_recordings,
 )
 from router.voice.recordings import LEASE, recording_event, remove_recordings
@@ -275,8 +275,8 @@ def test_r14_recordings_go_with_their_project(server: Server, carrier: Carrier) 
 
 
 def test_files_whose_fetching_was_interrupted_do_not_stay(server: Server, carrier: Carrier) -> None:
-    incoming(server).mkdir(parents=True)
-    old, new = incoming(server) / "old", incoming(server) / "new"
+    incoming(server.settings).mkdir(parents=True)
+    old, new = incoming(server.settings) / "old", incoming(server.settings) / "new"
     for path in (old, new):
         path.write_bytes(b"half")
     os.utime(old, (0, 0))
@@ -429,7 +429,7 @@ def test_r14_nothing_is_lost_before_it_is_kept_and_nothing_stays_of_what_is_remo
     server.shop = account  # type: ignore[assignment]  # as much of it as is asked here
 
     def pieces() -> list[int]:
-        return [file.stat().st_size for file in files(server) if file.parent != incoming(server)]
+        return [file.stat().st_size for file in files(server) if file.parent != incoming(server.settings)]
 
     def one_turn() -> None:
         with suppress(Crash):

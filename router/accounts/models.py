@@ -17,6 +17,7 @@ from sqlalchemy import (
     inspect,
     select,
     true,
+    update,
 )
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
@@ -269,3 +270,13 @@ def demand_key(server: Server) -> None:
 fallback_chosen = Signal(
     "A project is about to get this fallback destination; a receiver that raises a Problem refuses it. No sender; session, destination"
 )
+
+
+def raise_list_version(session: Session, project_id: int) -> None:
+    """The routing snapshots of all processes read the project's lists again; until the end of the transaction nobody else changes them."""
+    session.execute(
+        update(Project)
+        .where(Project.id == project_id)
+        .values(list_version=Project.list_version + 1)
+        .execution_options(synchronize_session=False)
+    )

@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 
 from router.accounts.audit import Change
 from router.accounts.ledger import lock_balance
-from router.accounts.models import Project
+from router.accounts.models import raise_list_version
 from router.carriers import shop_of, shop_of_account
 from router.carriers.base import NotForUs, NumberShop, ShopError
 from router.carriers.models import CarrierAccount
@@ -133,7 +133,7 @@ def save_account(change: Change, values: AccountValues) -> CarrierAccount:
     account.state, account.reason, account.checked_at = "unchecked", "", None
     account.changed_at = account.next_at = change.now
     session.flush()
-    _raise_version(session, project_id)
+    raise_list_version(session, project_id)
     change.record("carrier_account.saved", account.sid, **detail)
     return account
 
@@ -151,7 +151,7 @@ def remove_account(change: Change) -> None:
     _leave(change.session, account)
     change.session.delete(account)
     change.session.flush()
-    _raise_version(change.session, change.project.id)
+    raise_list_version(change.session, change.project.id)
     change.record("carrier_account.removed", account.sid)
 
 
@@ -180,12 +180,6 @@ def _leave(session: Session, account: CarrierAccount) -> None:
         raise Problem(409, f"{numbers} of the project at {account.sid}. Give them back first.", "account_sid")
     owned_elsewhere = there & (_NUMBERS.c.owned_elsewhere == true())
     session.execute(update(_NUMBERS).where(owned_elsewhere).values(carrier_account=""))
-
-
-def _raise_version(session: Session, project_id: int) -> None:
-    """The routing snapshots of all processes learn of it."""
-    raised = update(Project).where(Project.id == project_id).values(list_version=Project.list_version + 1)
-    session.execute(raised.execution_options(synchronize_session=False))
 
 
 def shop_at(server: Server, project_id: int, sid: str) -> NumberShop:
@@ -281,7 +275,7 @@ def reseal_accounts(server: Server) -> int:
                 CarrierAccount.id == account.id, CarrierAccount.sealed == account.sealed
             )
             session.execute(kept.values(sealed=anew).execution_options(synchronize_session=False))
-            _raise_version(session, account.project_id)
+            raise_list_version(session, account.project_id)
         count += 1
     return count
 

@@ -10,11 +10,11 @@ from zoneinfo import ZoneInfo
 
 from dateutil.rrule import rrulestr
 from icalendar import Calendar
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from router.accounts.audit import Change
-from router.accounts.models import Project
+from router.accounts.models import raise_list_version
 from router.lib.formats import format_count
 from router.scenarios.models import Holiday
 from router.web.errors import Problem
@@ -238,7 +238,7 @@ def add_holidays(change: Change, days: Iterable[tuple[date, str]], *, replacing:
         Problem: 422, they would be too many.
     """
     session, project_id = change.session, change.project.id
-    _touch(session, project_id)
+    raise_list_version(session, project_id)
     present = {holiday.day: holiday for holiday in holidays_of(session, project_id)}
     wanted = {day.isoformat(): name[:LONGEST_NAME] or "Holiday" for day, name in days}
     if len(present.keys() | wanted.keys()) > MOST_DAYS and not replacing:
@@ -267,15 +267,5 @@ def remove_holiday(change: Change, holiday_id: int) -> Holiday:
     change.session.delete(holiday)
     change.session.flush()
     change.record("holiday removed", f"{holiday.day} {holiday.name}")
-    _touch(change.session, change.project.id)
+    raise_list_version(change.session, change.project.id)
     return holiday
-
-
-def _touch(session: Session, project_id: int) -> None:
-    """The routing snapshot reads the project's lists again."""
-    session.execute(
-        update(Project)
-        .where(Project.id == project_id)
-        .values(list_version=Project.list_version + 1)
-        .execution_options(synchronize_session=False)
-    )

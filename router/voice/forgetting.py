@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from router.accounts.audit import Actor, record
 from router.accounts.cli import CONSOLE, Opener, opened, project_of
-from router.accounts.models import AuditEntry, Mail, Project
+from router.accounts.models import AuditEntry, Mail, Project, raise_list_version
 from router.attribution.models import Lease, Visit
 from router.db import wait_for_turn
 from router.lib.crypto import SealBroken
@@ -147,7 +147,7 @@ def forget_caller(
     )
     unlisted = session.execute(listed.returning(BlockedCaller.id)).all()
     if unlisted:
-        session.execute(update(Project).where(Project.id == project.id).values(list_version=Project.list_version + 1))
+        raise_list_version(session, project.id)
     records += len(unlisted)
     for model in (AuditEntry, Mail):
         records += _redact(session, redactor, model, model.project_id == project.id)

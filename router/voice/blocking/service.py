@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from router.accounts import audit
 from router.accounts.audit import Actor, Change
 from router.accounts.mail import write_mail
-from router.accounts.models import Project
+from router.accounts.models import Project, raise_list_version
 from router.db import insert_new
 from router.lib.formats import format_count
 from router.lib.phones import BadPhone, international, line_of, spellings_of_line
@@ -50,7 +50,7 @@ def block_caller(change: Change, typed: str, reason: str) -> BlockedCaller:
         raise Problem(
             422, "This is one of the company's own telephones: calls from them are always put through.", "pattern"
         )
-    _touch(session, project.id)
+    raise_list_version(session, project.id)
     listed = entries_of(session, project.id)
     same = next((entry for entry in listed if line_of(entry.pattern) == line_of(pattern)), None)
     reason = " ".join(reason.replace("\0", "").split())[:REASON_LENGTH]
@@ -88,18 +88,8 @@ def unblock_caller(change: Change, entry_id: int) -> BlockedCaller:
         change.session.delete(entry)
         change.record("caller unblocked", shown_pattern(entry.pattern), reason=entry.reason)
     change.session.flush()
-    _touch(change.session, change.project.id)
+    raise_list_version(change.session, change.project.id)
     return entry
-
-
-def _touch(session: Session, project_id: int) -> None:
-    """The routing snapshot reads the project's lists again; until the end of the transaction nobody else changes them."""
-    session.execute(
-        update(Project)
-        .where(Project.id == project_id)
-        .values(list_version=Project.list_version + 1)
-        .execution_options(synchronize_session=False)
-    )
 
 
 WINDOW = timedelta(hours=1)
@@ -188,7 +178,7 @@ def guess_robocalls(server: Server, now: datetime) -> int:
 def _block_guessed(server: Server, project_id: int, caller: str, reason: str, now: datetime) -> bool:
     """False: it is one of the company's own telephones, on the list, or was taken back before."""
     with server.database.writing() as session:
-        _touch(session, project_id)
+        raise_list_version(session, project_id)
         project = session.get_one(Project, project_id)
         lines = own_lines(project.fallback_destination, project.own_numbers, project.destination_numbers)
         listed = {line_of(entry.pattern) for entry in entries_of(session, project_id)}

@@ -17,6 +17,7 @@ from router.carriers.simulator import CallerScript, Faults, Line, Simulator, Vir
 from router.carriers.simulator.call import PhoneCall
 from router.carriers.twilio.twiml import render
 from router.carriers.twilio.webhooks import read_dial_result, read_inbound, read_keys
+from router.lib.audio import SILENCE
 from router.scenarios.flow_document import FlowSchema
 from router.voice.call_so_far import CallSoFar, Surroundings, Visit, Wanted, read_known, read_place
 from router.voice.interpreter import Program, next_plan, prepare, whisper_plan
@@ -103,6 +104,13 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len((document or "").encode())))
         self.end_headers()
         self.wfile.write((document or "").encode())
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "audio/wav")
+        self.send_header("Content-Length", str(len(SILENCE)))
+        self.end_headers()
+        self.wfile.write(SILENCE)
 
     def log_message(self, *_: Any) -> None:
         pass

@@ -230,6 +230,9 @@ class Dialing:
                 return False
             if verb.name not in ("Say", "Play", "Pause", "Gather"):
                 raise CallError(13201, f"<{verb.name}> is not allowed in a whisper")
+            for spoken in (verb, *verb.children):
+                if spoken.name == "Play" and spoken.text:
+                    self._stage.fetch_sound(document.url, spoken.text)
             self._stage.pause(2)
             if not ringing.line.hears_out:
                 return False

@@ -146,6 +146,11 @@ class Player:
             case "Hangup":
                 raise HangUp
             case _:
+                if verb.name == "Play" and verb.text:
+                    try:
+                        stage.fetch_sound(document.url, verb.text)
+                    except CallError as error:
+                        return self._fall_back(error, urljoin(document.url, verb.text))
                 self._say_or_play(verb)
         return None
 
@@ -193,8 +198,9 @@ class Player:
         known = len(call.digits)
         try:
             for child in verb.children:
-                if not stage.heeds_keys or len(call.digits) == known:
-                    self._play(child, document)
+                is_heard = not stage.heeds_keys or len(call.digits) == known
+                if is_heard and (following := self._play(child, document)):
+                    return following
         finally:
             stage.heeds_keys = False
         digits, finished_on = self._keys(verb) if reads_keys else ("", "")

@@ -235,6 +235,9 @@ def _noted(exchange: Exchange, code: int, message: str, policy: str) -> _Problem
     return _Problem(code, message, policy)
 
 
+SOUND_TYPES = {
+    f"audio/{word}" for word in ["mpeg", "wav", "wave", "x-wav", "aiff", "x-aifc", "x-aiff", "x-gsm", "gsm", "ulaw"]
+}
 TWIML_TYPES = ("text/xml", "application/xml", "text/html")
 MOST_DOCUMENTS = 50
 MOST_SENDERS = 8
@@ -390,6 +393,18 @@ class Stage:
         else:
             raise CallError(12300, f"a document of type {answer.content_type or '(none)'} cannot be played")
         return Document(answer.url, verbs)
+
+    def fetch_sound(self, base: str, url: str) -> None:
+        """The file that a <Play> names (https://www.twilio.com/docs/voice/twiml/play).
+
+        Raises:
+            CallError: nothing that can be played came back.
+        """
+        answer = self._courier.send("sound", urljoin(base, url), {}, "GET")
+        if answer.content_type not in SOUND_TYPES:
+            raise CallError(13420, f"a sound of type {answer.content_type or '(none)'} cannot be played")
+        if not answer.body:
+            raise CallError(13420, "the sound is empty")
 
     def callback(
         self,

@@ -52,6 +52,7 @@ from router.voice.blocking.views import blocked_api, blocked_pages
 from router.voice.flow_play_views import play_pages
 from router.voice.importing.views import call_log_pages
 from router.voice.routing import called_numbers, calls_by_lease
+from router.voice.sound_views import sound_files, sound_pages, sounds_api
 from router.web.errors import BODY_LIMIT, IdConverter, Problem
 from router.web.layout import init_error_pages, init_layout
 
@@ -97,6 +98,9 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     account_api,
     holiday_pages,
     holidays_api,
+    sound_files,
+    sound_pages,
+    sounds_api,
     message_pages,
     messages_api,
     blocked_pages,

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 import click
-from sqlalchemy import select, true
+from sqlalchemy import func, select, true
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
@@ -21,6 +21,7 @@ from router.lib.file_store import StoreError, store_of
 from router.lib.formats import format_count
 from router.lib.phones import masked
 from router.operations import WORKER_SILENT
+from router.scenarios.models import Sound
 from router.server import Server
 from router.voice.applier import journal_folder, machine_of, place_of
 from router.voice.clocks import by_database, clock_fault
@@ -31,6 +32,7 @@ from router.voice.reconciliation import reconcile
 from router.voice.recordings import MOST_LATE, count_recordings, fetch_failed_again, late_recordings
 from router.voice.repair import RepairRefused, accept_restored, drop_set_aside, forget_machine, retry_set_aside
 from router.voice.snapshot import NEWEST, OLDER, Snapshot, SnapshotRefused, read_snapshot, refresh
+from router.voice.sounds import lost_sounds
 from router.worker import HEARTBEAT
 
 LEAST_FREE = 512 * 1024 * 1024
@@ -81,6 +83,7 @@ def _examine_here(server: Server, snapshot: Snapshot | None, now: datetime) -> l
             words = f"{row.position} of {row.machine}, {call}: {masked(row.reason)[:300]}"
             findings.append(Finding(f"  {row.id}", words, True))
         findings += _recordings(server, session, now)
+        findings += _sounds(server, session)
     fault = ""
     try:
         present = refresh(server.database, snapshot, now)
@@ -181,6 +184,19 @@ def _recordings(server: Server, session: Session, now: datetime) -> Iterator[Fin
             example = f"the first is of call {first.call_sid}: {first.reason or 'no reason is known'}"
             amount = f"{MOST_LATE} or more" if len(found) >= MOST_LATE else str(len(found))
             yield Finding(f"  {state}", f"{amount} {what}; {example}", True)
+
+
+def _sounds(server: Server, session: Session) -> Iterator[Finding]:
+    """Those of call flows whose file this machine does not reach; nothing where there is none."""
+    if not (amount := session.scalar(select(func.count()).where(Sound.retired_at.is_(None)))):
+        return
+    lost = lost_sounds(server, session)
+    words = f"{format_count(amount, 'sound')} of call flows"
+    if not lost:
+        yield Finding("sounds", f"{words}, each is there")
+        return
+    first = f"the first is “{lost[0].name}” of project {lost[0].project_id}: upload it again under Settings, Sounds"
+    yield Finding("sounds", f"{words}; of {len(lost)} the file is lost, and callers hear silence; {first}", True)
 
 
 LATE = {

@@ -56,7 +56,7 @@ def render(extra: dict[str, float]) -> bytes:
 
 WORKER_SILENT = timedelta(seconds=60)
 WRONG_KEY = "This process has another ROUTER_SECRET_KEY than the database. Calls are forwarded, all else waits."
-OPEN_WITHOUT_KEY = ("/voice/", "/healthz", "/readyz", "/static/", "/bootstrap/")
+OPEN_WITHOUT_KEY = ("/voice/", "/sounds/", "/healthz", "/readyz", "/static/", "/bootstrap/")
 
 operations = guard(Blueprint("operations", __name__), Audience.PUBLIC)
 

@@ -33,6 +33,7 @@ from router.voice.blocking.service import guess_robocalls
 from router.voice.events import close_silent_calls, repeat_fan_out
 from router.voice.reconciliation import reconcile_hourly
 from router.voice.recording_jobs import advance_recordings, expire_recordings, look_for_recordings
+from router.voice.sounds import delete_retired_sounds
 from router.voice.text_messages import delete_old_messages
 
 HEARTBEAT = "worker_seen"
@@ -98,6 +99,7 @@ def recording_jobs() -> list[PeriodicJob]:
     return [
         PeriodicJob("advance_recordings", timedelta(0), _until_none_is_due(advance_recordings)),
         PeriodicJob("expire_recordings", timedelta(hours=1), expire_recordings),
+        PeriodicJob("delete_retired_sounds", timedelta(hours=1), delete_retired_sounds),
         PeriodicJob("look_for_recordings", timedelta(hours=1), look_for_recordings),
     ]
 

@@ -7,6 +7,7 @@ import re
 import secrets
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, TypeVar
 
 from argon2 import PasswordHasher
@@ -22,7 +23,9 @@ from router.attribution.pool.numbers import follow_numbers
 from router.attribution.tracking.sources import named_source
 from router.db import FIRST_VISIT_NUMBER, Base, start_visit_numbers
 from router.integrations.models import Delivery, Integration
+from router.lib.audio import mu_law_wav
 from router.lib.crypto import KeyRing
+from router.lib.file_store import FOLDER, FolderStore
 from router.scenarios.models import (
     CallFlow,
     NumberBatch,
@@ -31,6 +34,7 @@ from router.scenarios.models import (
     OrderState,
     Scenario,
     ScenarioDraft,
+    Sound,
     TrackingNumber,
 )
 from router.scenarios.wizard.drafts import keep
@@ -386,6 +390,25 @@ def make_recording(session: Session, call: Call, **fields: Any) -> CallRecording
         "next_at": call.ended_at or call.started_at,
     }
     return _add(session, CallRecording(project_id=call.project_id, call_sid=call.sid, **(defaults | fields)))
+
+
+def make_sound(session: Session, project: Project, name: str, data_dir: Path | None = None, **fields: Any) -> Sound:
+    """A sound of two seconds, whose file lies in the data folder that is named."""
+    data = mu_law_wav(b"\x01" * 16_000)
+    given = {
+        "store": FOLDER,
+        "kind": "wav",
+        "size": len(data),
+        "seconds": 2.0,
+        "uploaded_at": NOON,
+        "uploaded_by": "alice",
+    }
+    sound = _add(session, Sound(project_id=project.id, name=name, **(given | {"file": secrets.token_hex(20)} | fields)))
+    if data_dir is not None:
+        source = data_dir / "sound"
+        source.write_bytes(data)
+        FolderStore(data_dir / "recordings").put(sound.file, source)
+    return sound
 
 
 def make_blocked_caller(session: Session, project: Project, pattern: str, **fields: Any) -> BlockedCaller:

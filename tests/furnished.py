@@ -31,6 +31,7 @@ from tests.factories import (
     make_order,
     make_rented_number,
     make_scenario,
+    make_sound,
     make_text_message,
     make_token,
 )
@@ -274,6 +275,12 @@ def holidays(session: Session, actors: Cast) -> dict[str, Any]:
     return {"holiday_id": holiday.id}
 
 
+def sounds(session: Session, actors: Cast) -> dict[str, Any]:
+    """One that nobody plays; its file is nowhere."""
+    make_sound(session, actors.project, "Closed on Sundays", seconds=74.2)
+    return {"sound_id": make_sound(session, actors.project, "welcome").id}
+
+
 def text_messages(session: Session, actors: Cast) -> dict[str, Any]:
     """From a customer, from a colleague, and from a blocked caller."""
     make_text_message(
@@ -303,5 +310,6 @@ def furnish(database: Database, actors: Cast) -> None:
             blocked_callers,
             text_messages,
             holidays,
+            sounds,
         ):
             actors.ids.update(make(session, actors))

@@ -32,6 +32,7 @@ from router.scenarios.schema import (
     Upkeep,
     parse_scenario,
 )
+from router.scenarios.sounds import sound_names
 from router.server import Server
 from router.web.errors import iso
 
@@ -226,7 +227,7 @@ def read_scenario(
     context = Context(
         project.country,
         knows_regions,
-        sounds=(),
+        sounds=sound_names(session, project.id),
         countries=server.settings.destination_countries,
         kept=kept,
         may_record_silently=server.settings.record_silently,

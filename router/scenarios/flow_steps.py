@@ -3,6 +3,7 @@ goes on with what follows the step."""
 
 import operator
 import re
+import unicodedata
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, Self
@@ -29,6 +30,7 @@ DEEPEST = 10
 """Lists of steps within each other."""
 MOST_IN_ONE_LIST = 30
 LONGEST_SENTENCE = 1000
+LONGEST_SOUND_NAME = 40
 LONGEST_HEADERS = 1000
 """Of a SIP destination, names and values together, before placeholders are filled; carriers take a little more."""
 PLACEHOLDERS = ("visit", "source", "medium", "campaign", "caller", "number")
@@ -122,7 +124,10 @@ Extension = Annotated[
 ]
 HeaderValue = Annotated[str, Field(min_length=1, max_length=500), refusing(pattern_error), refusing(_placeholder_error)]
 SoundName = Annotated[
-    str, _matching("[A-Za-z0-9_-]+", "This is no name of a sound."), Field(min_length=1, max_length=40)
+    str,
+    Field(min_length=1, max_length=LONGEST_SOUND_NAME),
+    AfterValidator(lambda name: unicodedata.normalize("NFC", name)),
+    _matching(r"\w[\w -]*", "This is no name of a sound: it has letters, digits, blanks, - and _."),
 ]
 Prefix = Annotated[
     str, AfterValidator(lambda text: "".join(text.split())), _matching(r"\+[1-9]\d{0,9}", "Write it like +49 30.")
@@ -150,10 +155,11 @@ KnownSound = Annotated[SoundName, AfterValidator(_known_sound)]
 
 
 class Prompt(Speech):
-    """A text that is read out, or an uploaded sound."""
+    """A text that is read out, or an uploaded sound by its name."""
 
     text: Sentence | None = None
     sound: KnownSound | None = None
+    model_config = ConfigDict(json_schema_extra={"examples": [{"text": "Guten Tag!"}, {"sound": "welcome"}]})
 
     @model_validator(mode="after")
     def _one_of_both(self) -> Self:
@@ -162,10 +168,10 @@ class Prompt(Speech):
         return self
 
 
-class Whisper(Speech):
-    """A text for the one who answers; `{source}` and others are filled in."""
+class Whisper(Prompt):
+    """What the one who answers hears: a text, in which `{source}` and others are filled in, or an uploaded sound."""
 
-    text: FilledSentence
+    text: FilledSentence | None = None
 
 
 Steps = Annotated[list["AnyStep"], Field(max_length=MOST_IN_ONE_LIST), WrapValidator(_one_deeper)]

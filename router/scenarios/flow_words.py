@@ -164,7 +164,7 @@ def _ring_details(step: Step) -> Iterator[str]:
         extension = f", then {line['extension']}" if line.get("extension") else ""
         yield f"{line_words(line)}, {line.get('ring_seconds') or DEFAULT_RING_SECONDS} s{share}{extension}"
     if step.get("whisper"):
-        yield f"whispers {quoted(step['whisper'].get('text'))}"
+        yield f"whispers {prompt_words(step['whisper'])}"
     if step.get("accept"):
         yield "takes the call with 1"
     if step.get("detect_machines"):

@@ -143,7 +143,7 @@ def _destination_numbers(session: Session, project_id: int | None = None) -> dic
 
 def store_flow(session: Session, scenario: Scenario, document: Document | None, now: datetime) -> None:
     """Gives the scenario this flow: a new version only when it changed. The telephones at the ends of its lines are the project's own from
-    now on."""
+    now on. The project's row is locked then."""
     if document is None:
         scenario.call_flow_id = None
         return

@@ -101,6 +101,7 @@ class CallFlow(Base):
     created_at: Mapped[datetime]
 
 
+PRESENT = text("retired_at IS NULL")
 OPEN = text("state IN ('intent', 'unknown')")
 HERE = text("released_at IS NULL")
 """What `insert_new` needs to know about the one tracking number that may be here of each E.164 number."""
@@ -290,6 +291,34 @@ class Holiday(Base):
     day: Mapped[str] = mapped_column(String(10))
     """Like 2026-12-25, in the project's time zone."""
     name: Mapped[str] = mapped_column(String(120))
+
+
+class Sound(Base):
+    """A sound that call flows play. What it was before it was replaced, or removed, is a row of its own, until nobody plays it any more."""
+
+    __tablename__ = "sound"
+    __table_args__ = (
+        Index("uq_sound_present", "project_id", "name", unique=True, sqlite_where=PRESENT, postgresql_where=PRESENT),
+        Index("ix_sound_retired_at", "retired_at"),
+    )
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    project_id: Mapped[int] = mapped_column(BigId)
+    name: Mapped[str] = mapped_column(String(40))
+    """As it stands in flows."""
+    file: Mapped[str] = mapped_column(String(80))
+    """Its name in the store, which nobody can guess."""
+    store: Mapped[str] = mapped_column(String(200))
+    """Empty: the file is not there yet."""
+    kind: Mapped[str] = mapped_column(String(3))
+    """wav or mp3."""
+    size: Mapped[int]
+    """Bytes."""
+    seconds: Mapped[float]
+    uploaded_at: Mapped[datetime]
+    uploaded_by: Mapped[str] = mapped_column(String(254))
+    retired_at: Mapped[datetime | None]
+    """Since when new calls do not hear it."""
 
 
 class ScenarioDraft(Base):

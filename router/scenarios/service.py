@@ -24,6 +24,7 @@ from router.scenarios.models import Scenario, ScenarioDraft, TrackingNumber, fre
 from router.scenarios.numbers.inventory import place_numbers
 from router.scenarios.numbers.release import begin_release
 from router.scenarios.schema import BuyingDocument
+from router.scenarios.sounds import sound_names, sounds_in
 from router.web.errors import Problem, Refused
 
 Secrets = dict[str, Any]
@@ -213,6 +214,8 @@ def _store(change: Change, scenario: Scenario, document: Document, sections: dic
     for name, column in UPKEEP_COLUMNS.items():
         setattr(scenario, column, upkeep[name])
     store_flow(session, scenario, document["flow"], now)
+    if lost := sounds_in(document["flow"]) - set(sound_names(session, change.project.id)):
+        raise Problem(409, f"The sound “{min(lost)}” was removed meanwhile. Choose another one.")
     placed = {number: static.get(number) for number in document["numbers"]}
     place_numbers(session, change.server, scenario, placed, document["overflow"])
     secrets: Secrets = {}

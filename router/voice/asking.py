@@ -37,6 +37,7 @@ from router.voice.interpreter import Way, next_plan, whisper_plan
 from router.voice.lookups import Lookups
 from router.voice.models import EXTERNAL, Call, CallEvent, Status
 from router.voice.routing import Route, kind_of
+from router.voice.sounds import SoundAddresses
 from router.web.errors import iso
 
 log = structlog.get_logger(__name__)
@@ -95,6 +96,7 @@ def surroundings_of(server: Server, route: Route | None, call: InboundCall | Non
         ZoneInfo(route.zone if route else "UTC"),
         holidays=route.holidays if route else frozenset(),
         own_lines=routing_of(server).pool,
+        sounds=SoundAddresses(server.settings.base_url, server.keys, route.sounds if route else {}),
         account=account_sign(server, route, call) if call else "",
         countries=server.settings.destination_countries,
     )

@@ -247,8 +247,8 @@ class _Player:
             return
         for element in whisper_plan(self._program, self._around, self._arriving(target.whisper_address, so_far)):
             for spoken in element.prompt if isinstance(element, Gather) else (element,):
-                if isinstance(spoken, Say):
-                    self._add("line", f"{_line(target.to)} hears: “{spoken.sentence}”")
+                if isinstance(spoken, Say | Play):
+                    self._add("line", f"{_line(target.to)} hears: {self._words(spoken)}")
 
     def _outcomes(self, wanted: Wanted) -> list[Choice]:
         step = self._program.steps.get(wanted.step)
@@ -287,12 +287,14 @@ class _Player:
         return event
 
     def _hear(self, spoken: Element) -> None:
+        if isinstance(spoken, Say | Play):
+            self._scene.heard.append(spoken.sentence if isinstance(spoken, Say) else spoken.address)
+            self._add("heard", self._words(spoken))
+
+    def _words(self, spoken: Say | Play) -> str:
         if isinstance(spoken, Say):
-            self._scene.heard.append(spoken.sentence)
-            self._add("heard", f"“{spoken.sentence}”")
-        elif isinstance(spoken, Play):
-            self._scene.heard.append(spoken.address)
-            self._add("heard", f"the sound {self._sounds.get(spoken.address, spoken.address)}")
+            return f"“{spoken.sentence}”"
+        return f"the sound {self._sounds.get(spoken.address, spoken.address)}"
 
     def _add(self, kind: Any, text: str) -> None:
         self._scene.entries.append(Entry(kind, text))

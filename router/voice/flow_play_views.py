@@ -16,6 +16,7 @@ from router.scenarios.fields import Context
 from router.scenarios.flow_document import parse_flow
 from router.scenarios.flows import lines_in
 from router.scenarios.holidays import holidays_of
+from router.scenarios.sounds import sounds_of
 from router.scenarios.wizard.drafts import open_editor
 from router.scenarios.wizard.forms import ScenarioForms
 from router.scenarios.wizard.views import examples
@@ -36,6 +37,7 @@ from router.voice.following import routing_of
 from router.voice.interpreter import prepare
 from router.voice.models import INTERNAL
 from router.voice.routing import kind_of, own_lines, read_days
+from router.voice.sounds import SoundAddresses
 from router.web.access import Audience, guard
 from router.web.forms import Form, TextField
 
@@ -118,6 +120,7 @@ def _page(which: Mapping[str, int], *, asks: bool = False) -> str:
         editor = open_editor(session, **which, undrafted=False)
         project = editor.project
         holidays = read_days(holiday.day for holiday in holidays_of(session, project.id))
+        sounds = {sound.name: f"{sound.file}.{sound.kind}" for sound in sounds_of(session, project.id)}
         entries = [entry.pattern for entry in entries_of(session, project.id) if entry.taken_back_at is None]
     whom, zone, now = guard_of(project, entries), ZoneInfo(project.timezone), server.now()
     begins = {"caller": "", "at": f"{now.astimezone(zone):{MOMENT}}", "called": "first"}
@@ -126,6 +129,7 @@ def _page(which: Mapping[str, int], *, asks: bool = False) -> str:
     context = Context(
         project.country,
         knows_regions=False,
+        sounds=sounds,
         countries=server.settings.destination_countries,
         may_record_silently=server.settings.record_silently,
     )
@@ -145,6 +149,7 @@ def _page(which: Mapping[str, int], *, asks: bool = False) -> str:
             zone,
             holidays,
             own_lines=routing_of(server).pool,
+            sounds=SoundAddresses(server.settings.base_url, server.keys, sounds),
             countries=server.settings.destination_countries,
         )
         source = [form[name].data for name in ("source", "medium", "campaign")]

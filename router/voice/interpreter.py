@@ -47,6 +47,7 @@ from router.scenarios.flow_steps import (
     SourceStep,
     Speech,
     VoicemailStep,
+    Whisper,
 )
 from router.scenarios.flows import DEFAULT_RING_SECONDS, refusal_of
 from router.scenarios.matching import SourceParts, source_fits
@@ -169,11 +170,11 @@ def whisper_plan(program: Program, around: Surroundings, so_far: CallSoFar) -> P
     if step.accept and so_far.digits is not None:
         return () if so_far.digits == ACCEPT_KEY else (HangUp(),)
     run = _Run(program, around, so_far)
-    spoken = run.speech(step.whisper, " ".join(run.filled(step.whisper.text).split())) if step.whisper else None
+    spoken = tuple(run.whispered(step.whisper))
     if not step.accept:
-        return (spoken,) if spoken else ()
+        return spoken
     address = run.whisper_address(so_far.place or Place(step.id))
-    return Gather((spoken or Say(ACCEPT),), address, ACCEPT_SECONDS), HangUp()
+    return Gather(spoken or (Say(ACCEPT),), address, ACCEPT_SECONDS), HangUp()
 
 
 class _Run:
@@ -380,12 +381,15 @@ class _Run:
         group = groups[turn]
         if self._known.visit is None:
             texts = [text for line in group if line.headers for text in line.headers.values()]
-            texts += [step.whisper.text] if isinstance(step, RingStep) and step.whisper else []
+            texts += [step.whisper.text or ""] if isinstance(step, RingStep) and step.whisper else []
             if any(name in VISIT_PLACEHOLDERS for text in texts for name in PLACEHOLDER.findall(text)):
                 return Wanted("visit", step.id)
         screen = screening_of(step)
         recording = step.recording if isinstance(step, RingStep) else None
-        announced = self._prompt(recording.announcement) if recording and turn == 0 and not self._own_id else []
+        announced = self._prompt(recording.announcement) if recording else []
+        if recording and recording.announcement and not announced:
+            recording = None  # its sound is lost, and nobody is recorded without being told
+        announced = announced if turn == 0 and not self._own_id else []
         if plan := self._hear(step, turn, announced):
             return plan
         forward = Forward(
@@ -458,7 +462,7 @@ class _Run:
         return Say(text, how.language or flow.language, how.voice or flow.voice)
 
     def _sound(self, name: str) -> list[Spoken]:
-        """None when it was deleted."""
+        """Nothing when it was deleted."""
         address = self._around.sounds.get(name)
         return [Play(address)] if address else []
 
@@ -468,6 +472,12 @@ class _Run:
         if prompt.text is not None:
             return [self.speech(prompt, prompt.text)]
         return self._sound(prompt.sound or "")
+
+    def whispered(self, whisper: Whisper | None) -> list[Spoken]:
+        """What the one who answered hears."""
+        if whisper is None or whisper.text is None:
+            return self._prompt(whisper)
+        return [self.speech(whisper, " ".join(self.filled(whisper.text).split()))]
 
     def filled(self, text: str) -> str:
         """The text with its placeholders filled in; what is not known is left out."""

@@ -16,11 +16,21 @@ from sqlalchemy.orm import Session
 from router.accounts.models import Project
 from router.db import table_of
 from router.scenarios.flows import lines_in
-from router.scenarios.models import DEFAULT_HOLD_SECONDS, CallFlow, Holiday, Scenario, TrackingNumber
+from router.scenarios.models import DEFAULT_HOLD_SECONDS, CallFlow, Holiday, Scenario, Sound, TrackingNumber
 from router.statements import Row, Statement
 from router.voice.blocking.rules import CallGuard, guard_of
 from router.voice.models import BlockedCaller, RoutingChange
-from router.voice.routing import GUARD_COLUMNS, Route, fallback_flow, is_usable, lines_of, own_lines, read_days
+from router.voice.routing import (
+    GUARD_COLUMNS,
+    SOUND_ROWS,
+    Route,
+    fallback_flow,
+    is_usable,
+    lines_of,
+    own_lines,
+    read_days,
+    read_sounds,
+)
 
 PAGE = 1000
 """Rows of a statement."""
@@ -47,6 +57,7 @@ class Company:
     """That of numbers without one."""
     guard: CallGuard
     holidays: frozenset[date]
+    sounds: Mapping[str, str]
     unions: dict[frozenset[str], frozenset[str]] = field(default_factory=dict)
     """Its lines with those of flows that have others, by these."""
 
@@ -70,6 +81,7 @@ class Company:
             "guard": self.guard,
             "zone": zone,
             "holidays": self.holidays,
+            "sounds": self.sounds,
         }
 
 
@@ -98,7 +110,7 @@ class Changes:
 
 _number, _project = table_of(TrackingNumber).c, table_of(Project).c
 _scenario, _flow, _change = table_of(Scenario).c, table_of(CallFlow).c, table_of(RoutingChange).c
-_blocked, _holiday = table_of(BlockedCaller).c, table_of(Holiday).c
+_blocked, _holiday, _sound = table_of(BlockedCaller).c, table_of(Holiday).c, table_of(Sound).c
 
 _NUMBERS = select(
     *(_number.id, _number.e164, _number.project_id, _number.scenario_id, _number.static_source),
@@ -203,14 +215,18 @@ def _load(session: Session, rows: Iterable[Row], known: Loaded, pause: Pause) ->
     holidays: dict[int, set[str]] = {}
     for row in _rows(session, _HOLIDAYS, _holiday.project_id, project_ids, pause):
         holidays.setdefault(row.project_id, set()).add(row.day)
+    sounds: dict[int, list[Row]] = {}
+    for row in _rows(session, SOUND_ROWS, _sound.project_id, project_ids, pause):
+        sounds.setdefault(row.project_id, []).append(row)
     for row in _rows(session, _COMPANIES, _project.id, project_ids, pause):
         company = known.companies.get(row.id)
-        said = (*row[1:], blocked.get(row.id, ()), holidays.get(row.id, ()))
+        files = read_sounds(sounds.get(row.id, ()))
+        said = (*row[1:], blocked.get(row.id, ()), holidays.get(row.id, ()), files)
         if company is None or said != company.said:
             lines = own_lines(row.fallback_destination, row.own_numbers, row.destination_numbers)
             days = read_days(holidays.get(row.id, ()))
             guard = guard_of(row, blocked.get(row.id, ()))
-            company = Company(said, lines, fallback_flow(row.fallback_destination), guard, days)
+            company = Company(said, lines, fallback_flow(row.fallback_destination), guard, days, files)
         companies[row.id] = company
     scenario_ids = {row.scenario_id for row in numbers.values()} - {None}
     scenarios = {row.id: row for row in _rows(session, _SCENARIOS, _scenario.id, scenario_ids, pause)}

@@ -2,7 +2,7 @@
 internal, from the company's own telephones (R10); and past calls by number and by scenario for the pools."""
 
 from collections.abc import Container, Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -12,10 +12,10 @@ from sqlalchemy.orm import Session
 from router.accounts.models import Project
 from router.attribution.planner.traffic import PastCall
 from router.carriers.base import InboundCall
-from router.db import table_of
+from router.db import LONG_AGO, table_of
 from router.lib.phones import Caller, line_of, read_caller, same_line
 from router.scenarios.flows import DEFAULT_RING_SECONDS, is_full, lines_in
-from router.scenarios.models import DEFAULT_HOLD_SECONDS, CallFlow, Holiday, Scenario, TrackingNumber
+from router.scenarios.models import DEFAULT_HOLD_SECONDS, CallFlow, Holiday, Scenario, Sound, TrackingNumber
 from router.statements import Row, Statement
 from router.voice.blocking.rules import OPEN_TO_ALL, CallGuard, guard_of
 from router.voice.models import EXTERNAL, INTERNAL, BlockedCaller, Call
@@ -71,15 +71,19 @@ class Route:
     """The project's time zone."""
     holidays: frozenset[date] = frozenset()
     """Days on which its opening hours do not hold."""
+    sounds: Mapping[str, str] = field(default_factory=dict)
+    """Files of the project's sounds by name, `….mp3`."""
     is_released: bool = False
     """It was given back, and may be somebody else's line."""
 
 
-PLAIN = [field.name for field in fields(Route) if field.name not in ("hold", "flow", "own_lines", "guard", "holidays")]
+SHARED = ("flow", "own_lines", "guard", "holidays", "sounds")
+"""What is too large to stand beside each number in a file."""
+PLAIN = [field.name for field in fields(Route) if field.name not in ("hold", *SHARED)]
 
 
 def route_values(route: Route) -> dict[str, Any]:
-    """A route for a file, without its flow, its lines and its guard."""
+    """A route for a file, without what is shared."""
     return {name: getattr(route, name) for name in PLAIN} | {"hold": route.hold.total_seconds()}
 
 
@@ -92,13 +96,20 @@ def read_route(values: Mapping[str, Any], flow: dict[str, Any], lines: frozenset
     return Route(**{**values, "hold": timedelta(seconds=values["hold"]), "flow": flow, "own_lines": lines})
 
 
+def read_sounds(rows: Iterable[Row]) -> dict[str, str]:
+    """The files of a project's sounds by name. Of a name that was given anew, the present file; of one that is not there any more, the
+    last: calls that began with an older version of a flow play it."""
+    ordered = sorted(rows, key=lambda row: (row.retired_at is None, row.retired_at or LONG_AGO, row.file))
+    return {row.name: f"{row.file}.{row.kind}" for row in ordered}
+
+
 def read_days(days: Iterable[str]) -> frozenset[date]:
     return frozenset(map(date.fromisoformat, days))
 
 
 _number, _project = table_of(TrackingNumber).c, table_of(Project).c
 _scenario, _flow, _blocked = table_of(Scenario).c, table_of(CallFlow).c, table_of(BlockedCaller).c
-_holiday = table_of(Holiday).c
+_holiday, _sound = table_of(Holiday).c, table_of(Sound).c
 GUARD_COLUMNS = (
     *(_project.block_withheld, _project.block_failed_verification, _project.blocked_answer, _project.blocked_sentence),
     *(_project.calls_per_caller, _project.calls_per_number),
@@ -142,6 +153,10 @@ _BLOCKED = Statement(
     )
 )
 _HOLIDAYS = Statement(lambda _: select(_holiday.day).where(_holiday.project_id == bindparam("project")))
+SOUND_ROWS = select(_sound.project_id, _sound.name, _sound.file, _sound.kind, _sound.retired_at).where(
+    _sound.store != ""
+)
+_SOUNDS = Statement(lambda _: SOUND_ROWS.where(_sound.project_id == bindparam("project")))
 _ROUTE_BY_ID = Statement(lambda _: _ROUTES.where(_number.id == bindparam("number")).limit(1))
 
 
@@ -151,7 +166,7 @@ def find_route(session: Session, dialled: str) -> Route | None:
     if row is None:
         return None
     project = {"project": row.project_id}
-    return _route(row, _BLOCKED.all(session, project), _HOLIDAYS.all(session, project))
+    return _route(row, _BLOCKED.all(session, project), _HOLIDAYS.all(session, project), _SOUNDS.all(session, project))
 
 
 def find_route_of_call(session: Session, call: InboundCall) -> Route | None:
@@ -180,7 +195,7 @@ def flow_of(session: Session, flow_id: int) -> Mapping[str, Any] | None:
     return document if is_usable(document) else None
 
 
-def _route(row: Row, blocked: Iterable[Row] = (), holidays: Iterable[Row] = ()) -> Route:
+def _route(row: Row, blocked: Iterable[Row] = (), holidays: Iterable[Row] = (), sounds: Iterable[Row] = ()) -> Route:
     flow = row.document
     if not is_usable(flow):
         flow = fallback_flow(row.fallback_destination)
@@ -203,6 +218,7 @@ def _route(row: Row, blocked: Iterable[Row] = (), holidays: Iterable[Row] = ()) 
         guard=guard_of(row, [entry.pattern for entry in blocked]),
         zone=row.timezone,
         holidays=read_days(holiday.day for holiday in holidays),
+        sounds=read_sounds(sounds),
         is_released=row.released_at is not None,
     )
 

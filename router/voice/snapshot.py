@@ -34,7 +34,7 @@ from router.statements import Row, Statement
 from router.voice.blocking.rules import OPEN_TO_ALL, CallGuard
 from router.voice.loading import PAGE, Changes, Company, Loaded, Pause, load_all, load_some, no_pause, read_changes
 from router.voice.models import RoutingVersion
-from router.voice.routing import Route, read_days, route_values
+from router.voice.routing import SHARED, Route, read_days, route_values
 
 log = structlog.get_logger(__name__)
 
@@ -255,32 +255,31 @@ def write_snapshot(folder: Path, snapshot: Snapshot, keys: KeyRing, pause: Pause
 
 def _lines_of(snapshot: Snapshot, pause: Pause) -> Iterator[bytes]:
     """The routes of a snapshot: what numbers have in common once, and then the numbers by pages, each a line of JSON."""
-    flows, lines, guards, holidays = _Numbered(), _Numbered(), _Numbered(), _Numbered()
+    shared = {name: _Numbered() for name in SHARED}
     common: list[dict[str, Any]] = []
     places: dict[tuple[Any, ...], int] = {}
     numbers: list[tuple[Any, ...]] = []
     for done, route in enumerate(snapshot.routes.values(), 1):
-        key = (*_COMMON_PLAIN(route), id(route.flow), id(route.own_lines), id(route.guard), id(route.holidays))
+        key = (*_COMMON_PLAIN(route), *(id(getattr(route, name)) for name in SHARED))
         place = places.get(key)
         if place is None:
             place = places[key] = len(common)
             values = {name: value for name, value in route_values(route).items() if name not in OF_A_NUMBER}
-            shared = {"flow": flows.place_of(route.flow), "own_lines": lines.place_of(route.own_lines)}
-            shared |= {"guard": guards.place_of(route.guard), "holidays": holidays.place_of(route.holidays)}
-            common.append(values | shared)
+            common.append(values | {name: shared[name].place_of(getattr(route, name)) for name in SHARED})
         numbers.append((place, *_OF_A_NUMBER(route)))
         if done % PAGE == 0:
             pause()
-    versions = {flow_id: flows.place_of(flow) for flow_id, flow in snapshot.flows.items()}
+    versions = {flow_id: shared["flow"].place_of(flow) for flow_id, flow in snapshot.flows.items()}
     yield json.dumps(
         {
             "made_at": snapshot.made_at.isoformat(),
             "versions": list(versions.items()),
             "replaced": [[flow_id, since.isoformat()] for flow_id, since in snapshot.replaced.items()],
-            "flows": flows.values,
-            "lines": [sorted(each) for each in lines.values],
-            "guards": [guard.values for guard in guards.values],
-            "holidays": [sorted(day.isoformat() for day in days) for days in holidays.values],
+            "flows": shared["flow"].values,
+            "lines": [sorted(each) for each in shared["own_lines"].values],
+            "guards": [guard.values for guard in shared["guard"].values],
+            "holidays": [sorted(day.isoformat() for day in days) for days in shared["holidays"].values],
+            "sounds": shared["sounds"].values,
             "common": common,
             "accounts": snapshot.accounts,
         }
@@ -293,13 +292,7 @@ def _lines_of(snapshot: Snapshot, pause: Pause) -> Iterator[bytes]:
 OF_A_NUMBER = ("number_id", "number", "static_source", "overflow")
 """What a route shares with no other one."""
 _OF_A_NUMBER = attrgetter(*OF_A_NUMBER)
-_COMMON_PLAIN = attrgetter(
-    *(
-        field.name
-        for field in fields(Route)
-        if field.name not in (*OF_A_NUMBER, "flow", "own_lines", "guard", "holidays")
-    )
-)
+_COMMON_PLAIN = attrgetter(*(field.name for field in fields(Route) if field.name not in (*OF_A_NUMBER, *SHARED)))
 
 
 def _is_written(path: Path, head: Mapping[str, Any]) -> bool:
@@ -353,6 +346,7 @@ def parse_snapshot(data: bytes, keys: KeyRing) -> Snapshot:
     flows, lines = content["flows"], [frozenset(each) for each in content["lines"]]
     guards = [CallGuard(**each) for each in content.get("guards", ())] or [OPEN_TO_ALL]  # the format before has none
     holidays = [read_days(days) for days in content.get("holidays", ())] or [frozenset()]
+    sounds = content.get("sounds") or [{}]
     replaced = {flow_id: datetime.fromisoformat(since) for flow_id, since in content["replaced"]}
     versions = {flow_id: flows[place] for flow_id, place in content["versions"]}
     common = [
@@ -363,6 +357,7 @@ def parse_snapshot(data: bytes, keys: KeyRing) -> Snapshot:
             "own_lines": lines[each["own_lines"]],
             "guard": guards[each.get("guard", 0)],
             "holidays": holidays[each.get("holidays", 0)],
+            "sounds": sounds[each.get("sounds", 0)],
         }
         for each in content["common"]
     ]

@@ -238,6 +238,8 @@ class Description:
     """Other answers, by their status."""
     file: Sequence[str] = ()
     """The media types of which one is answered, instead of JSON."""
+    takes: Sequence[str] = ()
+    """The media types of which the body is one, instead of JSON."""
 
     def __call__(self, view: View) -> View:
         _descriptions[view] = self
@@ -313,6 +315,8 @@ def _operation(rule: Rule, view: Callable[..., Any], description: Description) -
         media = "application/merge-patch+json" if description.is_patch else "application/json"
         content = {media: {"schema": _ref(description.body.__name__)}}
         operation["requestBody"] = {"required": description.needs_body, "content": content}
+    if description.takes:
+        operation["requestBody"] = {"required": True, "content": {media: {} for media in description.takes}}
     return operation
 
 

@@ -36,6 +36,7 @@ SETTINGS_TABS = (
     ("Tag", "/settings/tag", "viewer"),
     ("Blocked callers", "/settings/blocked", "viewer"),
     ("Holidays", "/settings/holidays", "viewer"),
+    ("Sounds", "/settings/sounds", "viewer"),
     ("Carrier account", "/settings/carrier", "viewer"),
     ("People", "/settings/people", "viewer"),
     ("API tokens", "/settings/tokens", "owner"),

@@ -36,6 +36,7 @@ PAGES = [
     PageToSee("/settings/tag", "Settings"),
     PageToSee("/settings/blocked", "Settings"),
     PageToSee("/settings/holidays", "Settings"),
+    PageToSee("/settings/sounds", "Settings"),
     PageToSee("/settings/carrier", "Settings"),
     PageToSee("/calls/messages", "Text messages", is_another_at_a_desk=True),
     PageToSee("/calls/{blocked_call_id}", "blocked"),

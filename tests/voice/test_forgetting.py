@@ -483,6 +483,7 @@ NO_TEXT_OF_CALLERS = {
     "routing_version": OURS,
     "scenario": TYPED,
     "scenario_draft": TYPED,
+    "sound": TYPED,
     "server_fact": OURS,
     "sign_in_attempt": PEOPLE,
     "tracking_number": "numbers of the company",

@@ -192,6 +192,24 @@ def test_with_accept_a_line_is_connected_only_after_1_was_pressed() -> None:
         assert whisper_plan(program, AROUND, pressed) == (() if connected else (HangUp(),))
 
 
+@pytest.mark.parametrize(("sound", "heard"), [("welcome", Play(AROUND.sounds["welcome"])), ("lost", Say(ACCEPT))])
+def test_a_whisper_may_be_a_sound_and_where_it_is_lost_the_line_hears_what_to_press(sound: str, heard: Any) -> None:
+    program = steps(accepting(whisper={"sound": sound}))
+    asked = arriving_at(forward_in(plan_of(program, beginning())).targets[0].whisper_address, beginning())
+    gather, _ = whisper_plan(program, AROUND, asked)
+    assert isinstance(gather, Gather)
+    assert gather.prompt == (heard,)
+
+
+def test_a_talk_whose_announcement_is_a_lost_sound_is_not_recorded() -> None:
+    def plan(sound: str) -> Any:
+        return plan_of(steps(ring(OFFICE, recording={"announcement": {"sound": sound}})), beginning())
+
+    assert plan("welcome")[0] == Play(AROUND.sounds["welcome"])
+    assert [forward_in(plan(sound)).recorded for sound in ("welcome", "lost")] == ["dual", "off"]
+    assert forward_in(plan("lost")).recording_address == ""
+
+
 def test_without_a_whisper_the_line_still_hears_what_to_press() -> None:
     program = steps(accepting())
     asked = arriving_at(forward_in(plan_of(program, beginning())).targets[0].whisper_address, beginning())

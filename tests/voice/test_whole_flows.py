@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
+from router.accounts.models import Project, raise_list_version
 from router.carriers.simulator import AFTER_HANG_UP, CallerScript, Chance, Faults, Line, Simulator, VirtualClock
 from router.carriers.simulator.call import PhoneCall
 from router.config import Settings
@@ -23,7 +24,7 @@ from router.voice.events import close_silent_calls
 from router.voice.models import Call, Status
 from tests.application import Applications
 from tests.carriers.twiml_checker import check_document
-from tests.factories import NOON, make_project, make_scenario
+from tests.factories import NOON, make_project, make_scenario, make_sound
 from tests.properties import examples
 from tests.scenarios.flows.random_flows import full_flows
 from tests.voice.flow_calls import OFFICE, PBX, SHOP, ring, say
@@ -162,6 +163,37 @@ def test_what_is_stored_of_a_call_is_what_happened(exchange: Exchange, way: str)
         assert played.errors == [], kind
         assert (call.status, call.destination) == (status, destination), kind
         assert exchange.ended == [(call.sid, status)], kind
+
+
+@pytest.mark.one_database
+def test_the_carrier_fetches_what_callers_and_lines_hear(exchange: Exchange) -> None:
+    server = exchange.server
+    with server.database.writing() as session:
+        project = session.scalars(select(Project)).one()
+        make_sound(session, project, "welcome", server.settings.data_dir)
+        raise_list_version(session, project.id)
+    prompt = {"sound": "welcome"}
+    exchange.use(
+        {
+            "steps": [
+                {"type": "play", "sound": "welcome"},
+                {"type": "press_key", "key": "1", "prompt": prompt},
+                ring(OFFICE, whisper=prompt, accept=True),
+                {"type": "voicemail", "prompt": prompt},
+            ]
+        }
+    )
+    played, call = exchange.call(CallerScript(digits="1"), {"*": Line.rings_out()})
+    assert (played.errors, call.status) == ([], "voicemail")
+    assert [fetched.status for fetched in played.sent("sound")] == [200] * 3
+    assert len({line for line in played.heard if line.startswith("♪")}) == 1
+    played, call = exchange.call(CallerScript(digits="1"), {"*": Line.answers(digits="1")})
+    assert (played.errors, call.status, len(played.sent("sound"))) == ([], "answered", 3)
+    for path in (server.settings.data_dir / "recordings").rglob("*"):
+        if path.is_file():
+            path.unlink()
+    played, call = exchange.call(CallerScript(digits="1"), {"*": Line.answers(digits="1")})
+    assert (played.errors, call.status) == ([], "answered"), "after a moment of silence"
 
 
 AT_LINES = st.sampled_from(

@@ -174,9 +174,8 @@ class PromptForm(FlowForm):
         return {name: value for name, value in super().document().items() if value}
 
 
-class WhisperForm(FlowForm):
+class WhisperForm(PromptForm):
     schema = Whisper
-    text = TextField()
 
 
 class DestinationForm(FlowForm):

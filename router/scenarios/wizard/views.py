@@ -16,7 +16,7 @@ from router.accounts.audit import changing
 from router.accounts.ledger import price_of
 from router.accounts.sessions import require_person
 from router.carriers.base import NumberKind
-from router.lib.formats import format_count, parse_int
+from router.lib.formats import format_count, format_duration, parse_int
 from router.lib.phones import BadPhone, cost_warning, country_of, display, international, phone_or, read_destination
 from router.scenarios.documents import numbers_by_scenario, scenario_document
 from router.scenarios.enable import buying_of, enabling_of, searching
@@ -31,6 +31,7 @@ from router.scenarios.numbers.inventory import free_numbers, taken_numbers
 from router.scenarios.numbers.search import Lack, Market, bundles_lacking, look_around
 from router.scenarios.schema import BuyingDocument
 from router.scenarios.service import connect_scenario, find_scenario
+from router.scenarios.sounds import sounds_of
 from router.scenarios.wizard.drafts import (
     Editor,
     find_draft,
@@ -204,7 +205,7 @@ def _page(editor: Editor, step: Step, errors: Mapping[str, str] | None = None, f
         elif step.name == "forwarding":
             steps = told(flow_typed(forms).get("steps") or ())
             shown = {"rings": rings(session, editor), "examples": examples(editor), "told": steps, "drawn": draw(steps)}
-            shown["around"] = around_steps(editor, disabled)
+            shown["around"] = around_steps(session, editor, disabled)
         elif step.name == "tagging":
             shown = {"examples": examples(editor)}
         elif step.name == "channels":
@@ -314,7 +315,7 @@ def flow_typed(forms: ScenarioForms) -> dict[str, Any]:
     return forms.steps["forwarding"].document()["flow"] or {}
 
 
-def around_steps(editor: Editor, disabled: bool) -> dict[str, Any]:
+def around_steps(session: Session, editor: Editor, disabled: bool) -> dict[str, Any]:
     """What the fields of steps are shown with."""
 
     def is_late(seconds: str) -> bool:
@@ -324,7 +325,10 @@ def around_steps(editor: Editor, disabled: bool) -> dict[str, Any]:
         "disabled": disabled,
         "kinds": KINDS,
         "days": DAY_NAMES,
-        "sounds": [],
+        "sounds": [
+            (sound.name, f"{sound.name}, {format_duration(max(1, sound.seconds))}")
+            for sound in sounds_of(session, editor.project.id)
+        ],
         "deepest": DEEPEST_NAME,
         "long_ring": LONG_RING_SECONDS,
         "is_late": is_late,

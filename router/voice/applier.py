@@ -40,6 +40,7 @@ from router.lib.file_store import LEAST_FREE
 from router.server import Server
 from router.statements import Statement
 from router.voice.calls import NewCall, correct_inbound, name_of, record_calls, record_inbound
+from router.voice.claims import check_claim, may_speak, with_claims
 from router.voice.clocks import MachineClock
 from router.voice.events import CALLS_TURN, machine_is_waiting, store_events, update_calls, write_and_announce
 from router.voice.forgotten import FORGOTTEN, Forgettings, with_forgotten
@@ -105,6 +106,7 @@ def apply_records(server: Server, session: Session, records: Sequence[Record], n
 
     Raises:
         ReceiverFailed: a receiver of a call event failed; repeat with `announcing=False`.
+        ForeignRequest: a project's own account has signed what is about another project's call.
     """
     records = with_forgotten(server, session, records)
     again: list[Call] = []
@@ -123,7 +125,7 @@ def apply_records(server: Server, session: Session, records: Sequence[Record], n
     wait_for_turns(session, CALLS_TURN, turns)
     decide_with_refused(server, session, again, now, announcing)
     corrected = _apply_beginnings(server, session, beginnings, now, announcing)
-    told_later = [record for record in records if record["kind"] not in BEGINNINGS]
+    told_later = with_claims(session, [record for record in records if record["kind"] not in BEGINNINGS])
     events = {(record["sid"], record["key"]): record for record in reversed(told_later)}
     stored = store_events(session, [(sid, key, read_event(record)) for (sid, key), record in reversed(events.items())])
     touched: dict[str, Mapping[str, Any] | None] = dict.fromkeys(corrected)
@@ -136,7 +138,7 @@ def apply_records(server: Server, session: Session, records: Sequence[Record], n
         if record["began"]:
             touched[sid] = record["began"]["flow"]
         if record["call"]:
-            told[sid] = record
+            told.setdefault(sid, record)
     if began := [record["sid"] for record in beginnings]:
         with_events = select(CallEvent.call_sid).where(CallEvent.call_sid.in_(began)).distinct()
         touched = dict.fromkeys(session.scalars(with_events)) | touched
@@ -157,7 +159,7 @@ def _apply_beginnings(
     """First requests of calls. The earliest one gives a call its start; a call that was written without it is corrected by it. Returns the
     ids of calls that were there and are corrected."""
     news: list[NewCall] = []
-    kinds: list[str] = []
+    kept: list[Record] = []
     for record in records:
         call = read_call(record["call"], record.get(FORGOTTEN))
         route = read_route_of(record) or find_route_of_call(session, call)
@@ -165,19 +167,22 @@ def _apply_beginnings(
             told = update(UnknownCall).where(UnknownCall.sid == call.sid)
             session.execute(told.values(call=call_values(call), forgotten_id=call.caller.forgotten))
         if route is not None:  # else a number that never was ours
+            check_claim(record, route.project_id)
             news.append(NewCall(route, call, datetime.fromisoformat(record["start"]), record["call_kind"]))
-            kinds.append(record["kind"])
+            kept.append(record)
     written = record_calls(server, session, news, now, announcing)
     corrected = set()
     seen: set[str] = set()
-    for new, kind in zip(news, kinds, strict=True):
+    for new, record in zip(news, kept, strict=True):
         sid = new.call.sid
         if sid in written and sid not in seen:
             seen.add(sid)  # this is the request by which it was written
             continue
-        if kind == FALLBACK:
-            continue
         known = session.scalars(select(Call).where(Call.sid == sid).with_for_update()).one()
+        if new.started_at >= known.started_at:  # whoever names another's call has learned of it
+            check_claim(record, known.project_id)
+        if record["kind"] == FALLBACK:
+            continue
         adopted = session.get(UnknownCall, sid)
         if adopted is not None and adopted.adopted_at is not None:
             session.delete(adopted)
@@ -221,7 +226,8 @@ def adopt_unknown_calls(server: Server, now: datetime) -> int:
                 return
             unknown.adopted_at = now
             stored = select(CallEvent).where(CallEvent.call_sid == sid)
-            started_at = _start_of([Event(row.kind, row.at, row.facts) for row in session.scalars(stored)], now)
+            told = [row for row in session.scalars(stored) if may_speak(row.facts, route.project_id)]
+            started_at = _start_of([Event(row.kind, row.at, row.facts) for row in told], now)
             kind = kind_of(call.caller, route.own_lines)
             if kind == EXTERNAL and (blocked := route.guard.why_blocked(call)):
                 kind, route = BLOCKED, replace(route, flow=route.guard.blocked_flow(blocked))

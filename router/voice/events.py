@@ -15,6 +15,7 @@ from router.db import dialect_insert, insert_new, table_of
 from router.server import Server
 from router.statements import Statement
 from router.voice.calls import ReceiverFailed, announce, mark_due
+from router.voice.claims import settle_claims
 from router.voice.clocks import by_database, clock_fault
 from router.voice.given import Given
 from router.voice.models import Call, CallEvent, CallLeg, JournalPosition, SetAsideRecord
@@ -94,6 +95,7 @@ def update_calls(
     calls = {call.sid: call for call in session.scalars(locked)}
     stored = _EVENTS_OF.many(session, [{"sid": sid} for sid in calls])
     events = {sid: [Event(*row) for row in rows] for sid, rows in zip(calls, stored, strict=True)}
+    settle_claims(session, calls, events, now)
     note_recordings(session, calls, events, now)
     legs: list[dict[str, Any]] = []
     news: list[tuple[str, Call]] = []

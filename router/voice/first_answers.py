@@ -167,6 +167,8 @@ def first_given(server: Server, call_sid: str, project_id: int | None, begun: Be
     said |= {"document": begun.flow} if begun.flow_id is None else {}
     said |= {"announcement": begun.announcement} if begun.announcement else {}
     text = json.dumps(said, separators=(",", ":"))
+    if project_id is not None and routing_of(server).accounts:
+        first_answers_of(server).agree(_owner_key(call_sid), str(project_id))
     first = first_answers_of(server).agree(f"{project_id} {call_sid}", text)
     if first == text:
         return begun
@@ -178,3 +180,13 @@ def first_given(server: Server, call_sid: str, project_id: int | None, begun: Be
         return began
     flow = routing_of(server).find_flow(kept["flow"])
     return began if flow is None else replace(began, flow=flow, flow_id=kept["flow"])
+
+
+def project_given(server: Server, call_sid: str) -> int | None:
+    """The project whose number this call has dialled first, as far as this machine knows and projects have accounts of their own."""
+    found = first_answers_of(server).find(_owner_key(call_sid))
+    return None if found is None else int(found)
+
+
+def _owner_key(call_sid: str) -> str:
+    return f"project of {call_sid}"

@@ -8,7 +8,7 @@ from functools import partial, wraps
 from typing import Any
 
 import structlog
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response, g, request
 
 from router.carriers import carrier_of
 from router.carriers.base import SID, BadCarrierRequest, CallState, Form, InboundCall, Plan
@@ -30,8 +30,9 @@ from router.voice.asking import answer_of, lookups_of, was_accepted, whisper_of
 from router.voice.blocking.open_calls import why_blocked
 from router.voice.blocking.rules import blocked_plan
 from router.voice.call_so_far import NOWHERE, CallSoFar, Place, read_known, read_place
+from router.voice.claims import SIGNED_FOR
 from router.voice.direct import direct_writer_of
-from router.voice.first_answers import first_given
+from router.voice.first_answers import first_given, project_given
 from router.voice.following import routing_of
 from router.voice.models import BLOCKED, EXTERNAL
 from router.voice.recordings import recording_event
@@ -62,7 +63,8 @@ def verify_signature() -> Response | None:
     carrier = carrier_of(server)
     own = routing_of(server).accounts.get(carrier.account_of(request), ())
     projects = {each.project_id for each in own if carrier.verify(request, each.account)}
-    if projects and _speaks_for(server, projects):
+    if projects and (spoken_for := _spoken_for(server, projects)):
+        g.signed_for = spoken_for
         return None
     # whatever account is named: a project that types the SID of another cannot keep the operator's calls out
     if carrier.verify(request):
@@ -70,26 +72,35 @@ def verify_signature() -> Response | None:
     return Response("The signature does not fit this request.", 403, mimetype="text/plain")
 
 
-def _speaks_for(server: Server, projects: Collection[int]) -> bool:
-    """Whether a request that these projects' own accounts have signed is about a number, or a call, of theirs. A number that nobody knows
-    here is led as such. What does not name the number (a leg's callback, a recording's) brings back a sign of ours instead."""
+def _spoken_for(server: Server, projects: Collection[int]) -> list[int]:
+    """Those of the projects whose own accounts have signed a request that its number, or its call, may belong to; none: it is refused. A
+    number that nobody knows here is led as such. What does not name the number (a leg's callback, a recording's) brings back a sign of
+    ours instead. What only tells of a call is refused as well if this machine knows that it is another project's; what asks how a call goes
+    on is answered in any case, by the number that it names."""
     carrier, form = carrier_of(server), _form()
     view, path_sid = request.endpoint, (request.view_args or {}).get("call_sid", "")
+    call_sid = path_sid or form.get("CallSid", "")
     if view in WITHOUT_NUMBER:
-        call_sid = path_sid or form.get("CallSid", "")
-        return is_tied(server.keys, request.args.get("account", ""), call_sid, projects)
-    try:
-        call = carrier.read_text(form).call if view == "voice_hooks.text_came_in" else carrier.read_inbound(form)
-    except BadCarrierRequest:  # it names no call: nothing is written of it
-        return True
-    if path_sid not in ("", call.sid):
-        return False
-    route = routing_of(server).find_route(call)
-    return route is None or route.project_id in projects
+        sign = request.args.get("account", "")
+        spoken_for = [project for project in sorted(projects) if is_tied(server.keys, sign, call_sid, [project])]
+    else:
+        try:
+            call = carrier.read_text(form).call if view == "voice_hooks.text_came_in" else carrier.read_inbound(form)
+        except BadCarrierRequest:  # it names no call: nothing is written of it
+            return sorted(projects)
+        if path_sid not in ("", call.sid):
+            return []
+        route = routing_of(server).find_route(call)
+        spoken_for = [project for project in sorted(projects) if route is None or route.project_id == project]
+    if spoken_for and view in ONLY_TELLING and (owner := project_given(server, call_sid)) not in (None, *spoken_for):
+        log.warning("foreign_request", call=call_sid, path=request.path, project=owner, signed_for=spoken_for)
+        return []
+    return spoken_for
 
 
 WITHOUT_NUMBER = {f"voice_hooks.{view}" for view in ("leg_told", "machine_told", "recording_told", "whisper")}
 """Views of requests in which the carrier does not say which number was dialled."""
+ONLY_TELLING = {f"voice_hooks.{view}" for view in ("leg_told", "machine_told", "recording_told", "call_told")}
 
 guard(hooks, Audience.CARRIER, verify_signature)
 
@@ -341,6 +352,8 @@ def fallback(server: Server) -> Plan:
 def keep(server: Server, record: Record) -> bool:
     """The record is safe when this returns True: in the journal, else in the database. Else it stands in the log alone. Never raises."""
     record = {**record, "clock_offset": routing_of(server).clock.seconds}
+    if "signed_for" in g:
+        record[SIGNED_FOR] = g.signed_for
     try:
         journal = journal_of(server)
         journal.append(record)

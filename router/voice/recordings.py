@@ -116,11 +116,16 @@ def fetch_failed_again(session: Session, which: ColumnElement[bool], now: dateti
 
 def recordings_of(session: Session, calls: Iterable[Call]) -> dict[str, list[CallRecording]]:
     """The recordings of calls in the order in which they were made, by the carrier's id of the call."""
+    calls = list(calls)
     by_call: dict[str, list[CallRecording]] = {call.sid: [] for call in calls}
+    projects = {call.sid: call.project_id for call in calls}
     if by_call:
         stored = select(CallRecording).where(CallRecording.call_sid.in_(by_call))
         for recording in session.scalars(stored.order_by(CallRecording.told_at, CallRecording.id)):
-            by_call[recording.call_sid].append(recording)
+            if (
+                recording.project_id == projects[recording.call_sid]
+            ):  # else an account has told of what is not its project's
+                by_call[recording.call_sid].append(recording)
     return by_call
 
 

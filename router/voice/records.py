@@ -4,7 +4,8 @@ Every record has a `kind`, the moment `at` of the request by the machine's clock
 seconds that clock was ahead of the database's, null when that was not known. *inbound* and *fallback* have
 the `call` as the carrier told it, the `route` that led it, and the `flow` that was given; the others have an event's `key`, its time
 `event_at` and its `facts`, and where the request tells them, the `call` and what it `began` with. A *text* is a message to a number, with
-what was written beside who wrote to whom. Heartbeats that the database refused
+what was written beside who wrote to whom. `signed_for` names the projects whose own account has signed the request
+(`claims.py`). Heartbeats that the database refused
 stand among them and are no carrier's (`attribution/tracking/refused.py`).
 """
 

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from router.accounts.models import Mail, Project
 from router.db import insert_new
 from router.server import Server
+from router.voice.claims import check_claim
 from router.voice.forgotten import FORGOTTEN
 from router.voice.messages import MOST_RECIPIENTS
 from router.voice.models import BLOCKED, TextMessage
@@ -20,7 +21,11 @@ log = structlog.get_logger(__name__)
 
 
 def apply_texts(session: Session, records: Sequence[Record]) -> None:
-    """Writes messages; one that is there stays as it is. What a forgotten caller wrote is left out, and what came to no number of ours."""
+    """Writes messages; one that is there stays as it is. What a forgotten caller wrote is left out, and what came to no number of ours.
+
+    Raises:
+        ForeignRequest: another project's account has signed one.
+    """
     for record in records:
         if record.get(FORGOTTEN) is not None:
             continue
@@ -29,6 +34,7 @@ def apply_texts(session: Session, records: Sequence[Record]) -> None:
         if route is None:
             log.warning("text_to_unknown_number", message=call.sid)
             continue
+        check_claim(record, route.project_id)
         row = insert_new(session, TextMessage, unique=["sid"]).values(
             sid=call.sid,
             project_id=route.project_id,

@@ -222,6 +222,8 @@ def _go_on(
         at = Place(place.step) if is_other else place
         so_far = CallSoFar(call, number, begun.started_at, begun.flow_id, at, known, **came)
         plan, given = answer_of(server, route, begun, so_far)
+        if plan == HANG_UP:
+            _free_line(server, call, route)
     if kind is not None:
         step = str(place) if place.step else place.turn
         kept = {"step": step, **(facts or {}), "call_status": _call_status(server)}
@@ -300,10 +302,17 @@ def call_told() -> Response:
     server = current_server()
     status, now = carrier_of(server).read_status(_form()), server.now()
     event = Event("status", _moment(status.at, now), {"status": status.status, "seconds": status.seconds})
+    call = _call(server)
     if status.status in CALL_TERMINAL:
-        routing_of(server).open_calls.end(status.call_sid)
-    keep(server, event_record(status.call_sid, f"status:{status.status}", event, now, _call(server)))
+        _free_line(server, call, routing_of(server).known_route(call))
+    keep(server, event_record(status.call_sid, f"status:{status.status}", event, now, call))
     return Response(status=204)
+
+
+def _free_line(server: Server, call: InboundCall, route: Route | None) -> None:
+    """The call is over: whoever calls again at once is not refused because of it."""
+    if route is not None:
+        routing_of(server).open_calls.end(call.sid, route.project_id, call.caller.e164, route.number_id)
 
 
 @carrier_route("/recording")

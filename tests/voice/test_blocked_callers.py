@@ -1,5 +1,6 @@
 """R10: who is blocked is not put through, is listed apart, and counts nowhere; one caller holds no more than a few calls at a time."""
 
+from collections import Counter
 from datetime import timedelta
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -8,7 +9,7 @@ from xml.etree import ElementTree
 
 import pytest
 from flask.testing import FlaskClient
-from hypothesis import given
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select, update
 from sqlalchemy.exc import OperationalError
@@ -44,6 +45,7 @@ from tests.factories import (
     make_token,
 )
 from tests.people import bearer, sign_in
+from tests.properties import examples
 from tests.voice.carrier import ANNA, CarrierClient
 
 NUMBER, OTHER = "+12125552001", "+12125552002"
@@ -287,6 +289,75 @@ def test_r12_calls_whose_end_nobody_tells_block_their_caller_for_no_longer_than_
     assert heard(carrier.dial(NUMBER, sid="CA7")).startswith("Dial")
 
 
+@pytest.mark.one_database
+def test_whoever_hangs_up_may_call_again_before_the_database_knows_it(shop: Server, carrier: CarrierClient) -> None:
+    settle(shop, calls_per_caller=1)
+    dialled = (heard(carrier.dial(NUMBER, sid=f"CA{turn}")).split()[0] for turn in range(9))
+    assert next(dialled) == "Dial"
+    routing_of(shop).refresh()
+    shop.journal = Journal(journal_folder(shop))  # from now on nothing is applied
+    assert next(dialled) == "Reject"
+    carrier.status("busy", sid="CA1", To=NUMBER)
+    assert next(dialled) == "Reject", "the end of a call that was not put through frees nothing"
+    for _ in range(2):
+        carrier.status("completed", sid="CA0", To=NUMBER)
+    assert next(dialled) == "Dial"
+    assert next(dialled) == "Reject", "and one end frees one line, however often it is told"
+    assert "Hangup" in heard(carrier.action(NUMBER, 1, "completed", sid="CA3"))
+    assert next(dialled) == "Dial", "the carrier ends the call by our own answer"
+
+
+@pytest.mark.one_database
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["begin", "apply", "end", "apply end", "look here", "look there"]), st.integers(0, 3)
+        ),
+        min_size=10,
+        max_size=40,
+    )
+)
+@example([("begin", 0), ("apply", 0), ("end", 0), ("look here", 0)])
+@settings(max_examples=examples(15), suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_never_are_more_calls_counted_than_are_open(
+    shop: Server, tmp_path_factory: pytest.TempPathFactory, happens: list[tuple[str, int]]
+) -> None:
+    """Of two processes, each of which looks every few seconds; and once both have looked at all that was applied, none is left out."""
+    path = tmp_path_factory.mktemp("open") / "open-calls"
+    here, there = OpenCalls(path), OpenCalls(path)
+    stages: Counter[int] = Counter()
+    with shop.database.writing() as session:
+        project = session.scalars(select(Project)).one()
+
+        def apply(call: int) -> None:
+            make_call(session, project, sid=f"CA{call}", caller=ANNA, number_id=7, ended_at=None)
+
+        def end(call: int) -> None:
+            session.execute(update(Call).where(Call.sid == f"CA{call}").values(ended_at=NOON))
+
+        acts = {
+            ("begin", 0): lambda call: here.begin(f"CA{call}", project.id, ANNA, 7),
+            ("apply", 1): apply,
+            ("end", 2): lambda call: there.end(f"CA{call}", project.id, ANNA, 7),
+            ("apply end", 3): end,
+        }
+        steps = [*happens, *((what, call) for what, _ in acts for call in range(4) if what != "end")]
+        for what, call in [*steps, ("look here", 0), ("look there", 0)]:
+            if what.startswith("look"):
+                (here if what == "look here" else there).look(session, NOON)
+            elif act := acts.get((what, stages[call])):
+                act(call)
+                stages[call] += 1
+            amount = sum(stage in (1, 2) for stage in stages.values())
+            assert all(count <= amount for each in (here, there) for count in counts_of(each, project.id))
+        assert counts_of(here, project.id) == counts_of(there, project.id) == (amount, amount)
+        session.rollback()
+
+
+def counts_of(open_calls: OpenCalls, project_id: int) -> tuple[int, int]:
+    return open_calls.of_caller(project_id, ANNA), open_calls.of_number(7)
+
+
 def test_a_number_takes_so_many_calls_and_no_limit_is_none(shop: Server, carrier: CarrierClient) -> None:
     settle(shop, calls_per_number=3, calls_per_caller=0)
     assert [heard(carrier.dial(NUMBER, sid=f"CA{turn}")).split()[0] for turn in range(4)] == ["Dial"] * 3 + ["Reject"]
@@ -299,7 +370,7 @@ def test_the_processes_of_a_machine_count_together_before_anything_is_applied(sh
     here, there = OpenCalls(tmp_path / "open"), OpenCalls(tmp_path / "open")
     for turn in range(3000):  # more than the file holds
         here.begin(f"CA{turn}", 1, ANNA, 7)
-        there.end(f"CA{turn - 2}")
+        there.end(f"CA{turn - 2}", 1, ANNA, 7)
     assert there.of_caller(1, ANNA) == here.of_number(7) == 2
     assert there.of_caller(2, ANNA) == 0
     with shop.database.writing() as session:
@@ -314,6 +385,11 @@ def test_the_processes_of_a_machine_count_together_before_anything_is_applied(sh
     assert there.of_caller(1, ANNA) == 1, "its end may have been lost"
     there.forget()
     assert there.of_number(7) == 1
+    with shop.database.writing() as session:
+        session.execute(update(Call).values(ended_at=NOON))
+        here.begin("CA2999", 1, ANNA, 7)
+        here.look(session, NOON)
+    assert here.of_number(7) == 1, "another machine was told its end"
     full = OpenCalls(tmp_path / "open" / "no folder")
     full.begin("CA1", 1, ANNA, 7)
     assert full.of_caller(1, ANNA) == 1

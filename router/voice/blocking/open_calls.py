@@ -1,8 +1,9 @@
-"""How many calls are open, by caller and by number: what the database knew at the last look, and what began on this machine since.
+"""How many calls are open, by caller and by number: what the database knew at the last look, with what this machine knows better: calls
+that began since, and calls that have ended since.
 
-Approximate, and in doubt too few are counted, so that a call goes through: another machine's calls are counted once they are applied,
-and a call that has just ended is counted until the next look. The processes of a machine share a file of the calls that the database
-does not know yet; nothing is written into it in turns, because a lost place costs a count and no call.
+Approximate, and in doubt too few are counted, so that a call goes through: another machine's calls are counted once they are applied.
+The processes of a machine share a file of the calls that it has put through; nothing is written into it in turns, because a lost place
+costs a count and no call.
 """
 
 import mmap
@@ -24,14 +25,15 @@ from router.voice.models import BLOCKED, Call
 from router.voice.routing import Route
 
 PLACES = 512
-"""Calls that the file holds. They are in it until they are applied, which is a second or two. Of more than some hundred at that moment too
-few are counted; each answer is sooner found."""
+"""Calls that the file holds. A call that the database does not know yet takes the place of one that it knows, so too few are counted only
+when hundreds begin within a second or two. Of fewer places each answer is sooner found."""
 PROBES = 8
 WIDTH, SID_WIDTH = 8, 64
 FORGET_AFTER = 300.0
-"""Seconds after which a call in the file does not count any more: its end may have been told to another machine."""
-
-
+"""Seconds after which a call in the file does not count any more, neither as open nor as ended: its end may have been told to another
+machine, and the database may never hear of it."""
+SEEN_BY_ALL_AFTER = 5.0
+"""Seconds after the end of a call, within which each process has looked."""
 HEARD_OF_WITHIN = timedelta(minutes=30)
 """Who talks for longer is not counted."""
 
@@ -49,7 +51,8 @@ def _first_place(sid: str) -> int:
     return int.from_bytes(_mark(sid), "big") % (PLACES - PROBES)
 
 
-NOBODY = bytes(WIDTH)
+NOBODY, UNKNOWN = bytes(WIDTH), b"\xff" * WIDTH
+"""Instead of a mark; the second as the number of a call that has ended before the database knew it."""
 
 
 class OpenCalls:
@@ -60,98 +63,147 @@ class OpenCalls:
         self._file: mmap.mmap | None = None
         self._by_caller: Counter[tuple[int, str]] = Counter()
         self._by_number: Counter[int] = Counter()
+        self._left_out: Counter[tuple[int, bytes]] = Counter()
+        """Ended calls in the file that the database did not take for open at the last look, by column and mark."""
 
-    # Four columns, each of all places, so that one is searched at once: sids, callers, numbers, times.
+    # Columns, each of all places, so that one is searched at once: sids; callers and numbers of calls that the database does not know yet;
+    # callers and numbers of calls that it takes for open and that have ended; times. A call that it knows and that is open has only a sid.
     _CALLERS = PLACES * SID_WIDTH
     _NUMBERS = _CALLERS + PLACES * WIDTH
-    _TIMES = _NUMBERS + PLACES * WIDTH
+    _ENDED_CALLERS = _NUMBERS + PLACES * WIDTH
+    _ENDED_NUMBERS = _ENDED_CALLERS + PLACES * WIDTH
+    _TIMES = _ENDED_NUMBERS + PLACES * WIDTH
     _SIZE = _TIMES + PLACES * WIDTH
 
     def begin(self, sid: str, project_id: int, caller: str | None, number_id: int) -> float:
         """A call is put through. Returns for how many seconds it has been already, on this machine: its carrier may ask again, because the
         process that it asked before has died or hangs."""
-        places, key, began = self._open(), _key(sid), time.time()
-        place = self._place_of(sid)
-        if place is not None and abs(since := began - self._time_at(place)) < FORGET_AFTER:
+        place, now = self._place_of(sid), time.time()
+        if place is not None and abs(since := now - self._time_at(place)) < FORGET_AFTER:
             return max(0.0, since)
         if place is None:
             first = _first_place(sid)
-            free = self._find(first, bytes(SID_WIDTH))
-            place = first if free is None else free
-        for start, value in (
-            (self._CALLERS, _mark(f"{project_id} {caller}") if caller else NOBODY),
-            (self._NUMBERS, _mark(str(number_id))),
-            (self._TIMES, struct.pack("d", began)),
-        ):
-            places[start + place * WIDTH : start + (place + 1) * WIDTH] = value
-        places[place * SID_WIDTH : (place + 1) * SID_WIDTH] = key
+            place = self._find(first, bytes(SID_WIDTH))
+            if place is None:
+                near = range(first, first + PROBES)
+                place = next((each for each in near if self._read(self._NUMBERS, each) == NOBODY), first)
+        self._clear(place)
+        self._write(self._CALLERS, place, _mark(f"{project_id} {caller}") if caller else NOBODY)
+        self._write(self._NUMBERS, place, _mark(str(number_id)))
+        self._write(self._TIMES, place, struct.pack("d", now))
+        self._open()[place * SID_WIDTH : (place + 1) * SID_WIDTH] = _key(sid)
         return 0.0
 
-    def end(self, sid: str) -> None:
-        """A call has ended."""
-        if (place := self._place_of(sid)) is not None:
-            self._clear(place)
+    def end(self, sid: str, project_id: int, caller: str | None, number_id: int) -> None:
+        """A call has ended, if it was put through on this machine."""
+        place = self._place_of(sid)
+        if place is None:
+            return
+        is_new = self._read(self._NUMBERS, place) != NOBODY
+        if not (is_new or self._is_plain(place)):
+            return
+        self._write(self._TIMES, place, struct.pack("d", time.time()))
+        if is_new:
+            self._write(self._CALLERS, place, NOBODY)
+            self._write(self._NUMBERS, place, NOBODY)
+            self._write(self._ENDED_NUMBERS, place, UNKNOWN)
+        else:
+            self._mark_ended(place, project_id, caller, number_id)
+
+    def _mark_ended(self, place: int, project_id: int, caller: str | None, number_id: int) -> None:
+        self._write(self._ENDED_CALLERS, place, _mark(f"{project_id} {caller}") if caller else NOBODY)
+        self._write(self._ENDED_NUMBERS, place, _mark(str(number_id)))
 
     def is_put_through(self, sid: str) -> bool:
-        """Whether this very call was put through just now, on this machine: its carrier asks again."""
+        """Whether this very call was put through, on this machine: its carrier asks again."""
         return self._place_of(sid) is not None
 
     def of_caller(self, project_id: int, caller: str) -> int:
         """How many calls he holds, by his number as the carrier writes it."""
-        return self._by_caller[project_id, caller] + self._count(self._CALLERS, _mark(f"{project_id} {caller}"))
+        mark = _mark(f"{project_id} {caller}")
+        known = self._by_caller[project_id, caller] - self._ended_since(self._ENDED_CALLERS, mark)
+        return max(0, known) + self._count(self._CALLERS, mark)
 
     def of_number(self, number_id: int) -> int:
-        return self._by_number[number_id] + self._count(self._NUMBERS, _mark(str(number_id)))
+        mark = _mark(str(number_id))
+        known = self._by_number[number_id] - self._ended_since(self._ENDED_NUMBERS, mark)
+        return max(0, known) + self._count(self._NUMBERS, mark)
+
+    def _ended_since(self, column: int, mark: bytes) -> int:
+        """Calls that the database took for open at this process' last look, and that have ended."""
+        return max(0, self._count(column, mark) - self._left_out[column, mark])
 
     def look(self, session: Session, now: datetime) -> None:
-        """Counts what the database knows and has heard of lately: the end of a call may never be told. Two
-        statements, the first only when calls have just begun.
+        """Counts what the database knows and has heard of lately: the end of a call may never be told. Two statements, the first only when
+        calls have just begun or ended.
 
         Raises:
             SQLAlchemyError: the database cannot be asked.
         """
-        new = self._begun()
-        if new:
-            known = set(session.scalars(select(Call.sid).where(Call.sid.in_(new))))
-            for sid in known:
-                self._clear(new[sid])
+        left_out: Counter[tuple[int, bytes]] = Counter()
+        if waiting := self._waiting():
+            columns = (Call.sid, Call.ended_at, Call.project_id, Call.caller, Call.number_id)
+            for row in session.execute(select(*columns).where(Call.sid.in_(waiting))):
+                place = waiting[row.sid]
+                is_new = self._read(self._NUMBERS, place) != NOBODY
+                if row.ended_at is not None and (is_new or time.time() - self._time_at(place) > SEEN_BY_ALL_AFTER):
+                    self._clear(place)
+                elif row.ended_at is not None:
+                    for column in (self._ENDED_CALLERS, self._ENDED_NUMBERS):
+                        left_out[column, self._read(column, place)] += 1
+                elif is_new:  # counted from now on as what the database knows
+                    self._write(self._CALLERS, place, NOBODY)
+                    self._write(self._NUMBERS, place, NOBODY)
+                elif self._read(self._ENDED_NUMBERS, place) == UNKNOWN:
+                    self._mark_ended(place, row.project_id, row.caller, row.number_id)
         open_calls = select(Call.project_id, Call.number_id, Call.caller, func.count().label("amount"))
         open_calls = open_calls.where(
             Call.ended_at.is_(None), Call.last_event_at >= now - HEARD_OF_WITHIN, Call.kind != BLOCKED
         )
         by_caller: Counter[tuple[int, str]] = Counter()
         by_number: Counter[int] = Counter()
-        for row in session.execute(open_calls.group_by(Call.project_id, Call.number_id, Call.caller)):
-            by_number[row.number_id] += row.amount
-            if row.caller:
-                by_caller[row.project_id, row.caller] += row.amount
-        self._by_caller, self._by_number = by_caller, by_number
+        for counted in session.execute(open_calls.group_by(Call.project_id, Call.number_id, Call.caller)):
+            by_number[counted.number_id] += counted.amount
+            if counted.caller:
+                by_caller[counted.project_id, counted.caller] += counted.amount
+        self._by_caller, self._by_number, self._left_out = by_caller, by_number, left_out
 
     def forget(self) -> None:
         """The database cannot be asked: what it knew may have ended. Calls in the file still end after their time."""
-        self._by_caller, self._by_number = Counter(), Counter()
-        self._begun()
+        self._by_caller, self._by_number, self._left_out = Counter(), Counter(), Counter()
+        self._waiting()
 
-    def _begun(self) -> dict[str, int]:
-        """The calls in the file with their places; those that have stood there for too long are taken out."""
+    def _waiting(self) -> dict[str, int]:
+        """The calls, with their places, of which the database does not know yet that they have begun, or that they have ended; those that
+        have stood in the file for too long are taken out."""
         places = self._open()
         sids = places[: self._CALLERS]
         if not sids.strip(b"\0"):
             return {}
-        begun, now = {}, time.time()
+        waiting, now = {}, time.time()
         for place in range(PLACES):
             if sid := sids[place * SID_WIDTH : (place + 1) * SID_WIDTH].rstrip(b"\0"):
-                if abs(now - self._time_at(place)) > FORGET_AFTER:
+                is_plain, age = self._is_plain(place), abs(now - self._time_at(place))
+                if age > (HEARD_OF_WITHIN.total_seconds() if is_plain else FORGET_AFTER):
                     self._clear(place)
-                else:
-                    begun[sid.decode(errors="replace")] = place
-        return begun
+                elif not is_plain:
+                    waiting[sid.decode(errors="replace")] = place
+        return waiting
+
+    def _is_plain(self, place: int) -> bool:
+        """A call in this place is open, and the database knows it."""
+        return self._read(self._NUMBERS, place) == NOBODY == self._read(self._ENDED_NUMBERS, place)
+
+    def _read(self, column: int, place: int) -> bytes:
+        return self._open()[column + place * WIDTH : column + (place + 1) * WIDTH]
+
+    def _write(self, column: int, place: int, value: bytes) -> None:
+        self._open()[column + place * WIDTH : column + (place + 1) * WIDTH] = value
 
     def _time_at(self, place: int) -> float:
-        """When the call at this place was put through first."""
-        start = self._TIMES + place * WIDTH
-        (began,) = struct.unpack("d", self._open()[start : start + WIDTH])
-        return float(began)
+        """When the call at this place was put through first, or has ended."""
+        (at,) = struct.unpack("d", self._read(self._TIMES, place))
+        return float(at)
 
     def _count(self, start: int, mark: bytes) -> int:
         return self._open()[start : start + PLACES * WIDTH].count(mark)
@@ -169,10 +221,9 @@ class OpenCalls:
         return None if at < 0 else first + at // SID_WIDTH
 
     def _clear(self, place: int) -> None:
-        places = self._open()
-        places[place * SID_WIDTH : (place + 1) * SID_WIDTH] = bytes(SID_WIDTH)
-        for start in (self._CALLERS, self._NUMBERS):
-            places[start + place * WIDTH : start + (place + 1) * WIDTH] = NOBODY
+        self._open()[place * SID_WIDTH : (place + 1) * SID_WIDTH] = bytes(SID_WIDTH)
+        for column in (self._CALLERS, self._NUMBERS, self._ENDED_CALLERS, self._ENDED_NUMBERS):
+            self._write(column, place, NOBODY)
 
     def _open(self) -> mmap.mmap:
         """The file; where a disk takes none, memory of this process alone."""

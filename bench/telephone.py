@@ -31,7 +31,7 @@ MOST_P99 = 50.0
 MOST_VISIBLE = 300.0
 """Milliseconds from an answer to the call's row, for 99 of 100 calls at STEADY_RATE."""
 STEADY_RATE = 50.0
-FIRST_RATE, LAST_RATE, STEP = 100.0, 2_000.0, 1.25
+FIRST_RATE, LAST_RATE, STEP, FINE_STEP = 100.0, 2_000.0, 1.25, 1.06
 LEAST_OF_BEFORE = 2.0
 
 
@@ -147,24 +147,30 @@ def offered_to(server: Running, seconds: float, past: int, rate: float, look_eve
 
 
 class Search:
-    """The highest rate of a contestant: up or down by steps until it turns, then held for longer, and down again while it does not hold."""
+    """The highest rate of a contestant: up or down by steps until it turns, once between the last two, then held for longer, and down by
+    finer steps while it does not hold."""
 
     def __init__(self) -> None:
-        self.rate, self.best, self.is_done = FIRST_RATE, 0.0, False
-        self.is_holding = self._has_failed = False
+        self.rate, self.best, self.least_failed = FIRST_RATE, 0.0, float("inf")
+        self.is_holding = self.is_done = False
 
     def take(self, is_sustained: bool) -> None:
-        if self.is_holding and is_sustained:
-            self.is_done = True
-        elif self.is_holding:
-            self.rate /= STEP
-        elif is_sustained and not self._has_failed and self.rate * STEP <= LAST_RATE:
-            self.best, self.rate = self.rate, self.rate * STEP
-        elif is_sustained:
+        if self.is_holding:
+            self.is_done = is_sustained
+            self.rate /= 1 if is_sustained else FINE_STEP
+            return
+        if is_sustained:
+            self.best = self.rate
+        else:
+            self.least_failed = self.rate
+        if self.best and self.least_failed / self.best < STEP * 0.999:
+            self.is_holding, self.rate = True, self.best
+        elif self.best and self.least_failed < float("inf"):
+            self.rate = (self.best * self.least_failed) ** 0.5
+        elif is_sustained and self.rate * STEP > LAST_RATE:
             self.is_holding = True
         else:
-            self._has_failed = True
-            self.is_holding, self.rate = self.best > 0, self.rate / STEP
+            self.rate *= STEP if is_sustained else 1 / STEP
 
 
 def highest_rates(servers: Mapping[str, Running], past: int, size: TelephoneSize) -> dict[str, float]:

@@ -72,7 +72,7 @@ def post_worker_init(worker: Any) -> None:
     """Routes are followed by a thread of each worker, and another one watches whether PostgreSQL answers. What is there now stays too, and
     then the supervisor is told."""
     if server := worker.wsgi.extensions.get("router"):
-        routing_of(server).start()
+        routing_of(server).start(counts_calls=os.environ.get(SERVICE) != WEB)
         if not server.database.is_sqlite:
             HangGuard(server.database).start()
     gc.collect()

@@ -63,6 +63,7 @@ class RoutingFollower:
         """Why the snapshot does not follow the database; empty while it does."""
         self.clock = MachineClock(now)
         self.open_calls = OpenCalls(folder / "open-calls")
+        self._counts_calls = True
         self.notice = ""
         """What an operator should know of a database that is followed."""
         self._written: tuple[str, int, str] | None = None
@@ -89,9 +90,14 @@ class RoutingFollower:
                 log.error("carrier_accounts_unreadable", projects=self.unreadable_accounts)
         return self._accounts[1]
 
-    def start(self) -> None:
+    def start(self, counts_calls: bool = True) -> None:
         """Follows the database from now on. A process begins by the file of its machine, so that it answers at once while the database is
-        slow; without a file it waits for the database, for a while."""
+        slow; without a file it waits for the database, for a while.
+
+        Args:
+            counts_calls: whether the process answers calls, for which it has to know how many are open.
+        """
+        self._counts_calls = counts_calls
         if self._thread is None:
             self.snapshot = self.snapshot or read_snapshot(self._folder, self._keys)
             self._thread = threading.Thread(target=self._follow, name="routing", daemon=True)
@@ -105,8 +111,11 @@ class RoutingFollower:
         while not self._stopped.wait(POLL_SECONDS):
             self.refresh()
 
-    def stop(self) -> None:
+    def stop(self, wait_seconds: float = 0.0) -> None:
+        """Follows no longer; a comparison that has begun may go on for so long meanwhile."""
         self._stopped.set()
+        if self._thread is not None:
+            self._thread.join(wait_seconds)
 
     def refresh(self) -> None:
         """One comparison with the database. Whatever fails is said in the log, once, and the present snapshot stays."""
@@ -115,7 +124,8 @@ class RoutingFollower:
             try:
                 self.snapshot = refresh(self._database, before, self._now(), self._pause)
                 with self._database.reading() as session:
-                    self.open_calls.look(session, self._now())
+                    if self._counts_calls:
+                        self.open_calls.look(session, self._now())
                     if self.clock.is_due:
                         self.clock.measure(session)
                 if before and self.snapshot.goes_back(before):

@@ -26,11 +26,12 @@ from router.voice.applier import journal_folder
 from router.voice.blocking.open_calls import FORGET_AFTER, OpenCalls
 from router.voice.blocking.rules import Blocked, CallGuard, parse_pattern
 from router.voice.blocking.service import FEWEST_CALLS, WINDOW, PastCall, guess_robocaller, guess_robocalls
-from router.voice.following import routing_of
+from router.voice.following import RoutingFollower, routing_of
 from router.voice.forgetting import forget_caller
 from router.voice.journal import Journal
 from router.voice.models import BLOCKED, EXTERNAL, BlockedCaller, Call, ForgottenCaller
 from router.voice.snapshot import SnapshotRefused
+from tests.counting import count_statements
 from tests.factories import (
     COMPANY_LINE,
     NOON,
@@ -364,6 +365,32 @@ def test_a_number_takes_so_many_calls_and_no_limit_is_none(shop: Server, carrier
     assert heard(carrier.dial(OTHER, sid="CB1")).startswith("Dial")
     settle(shop, calls_per_number=0)
     assert heard(carrier.dial(NUMBER, sid="CB2")).startswith("Dial")
+
+
+def test_calls_are_counted_only_where_they_are_answered_and_a_project_has_a_limit(
+    shop: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So many calls at once are costly to count each second."""
+    looks: list[Any] = []
+    monkeypatch.setattr(OpenCalls, "look", lambda *_: looks.append(1))
+    web = RoutingFollower(shop.database, tmp_path, shop.keys, shop.now)
+    monkeypatch.setattr(following, "POLL_SECONDS", 3600.0)
+    web.start(counts_calls=False)
+    web.refresh()
+    web.stop(wait_seconds=10)
+    assert not looks
+    monkeypatch.undo()
+
+    open_calls = OpenCalls(tmp_path / "open")
+    for limits, asked in (
+        ({"calls_per_caller": 0, "calls_per_number": 0}, 0),
+        ({"calls_per_caller": 1}, 1),
+        ({"calls_per_number": 1}, 2),
+    ):
+        settle(shop, **limits)
+        with count_statements(shop.database) as statements, shop.database.reading() as session:
+            open_calls.look(session, NOON)
+        assert sum("FROM call" in statement for statement in statements) == asked
 
 
 def test_the_processes_of_a_machine_count_together_before_anything_is_applied(shop: Server, tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def world(database: Database) -> Database:
 def routing(world: Database, tmp_path: Path) -> Iterator[RoutingFollower]:
     routing = RoutingFollower(world, tmp_path / "routing", KEYS, now)
     yield routing
-    routing.stop()
+    routing.stop(wait_seconds=10)  # before the database goes
 
 
 def titled(database: Database, title: str) -> None:

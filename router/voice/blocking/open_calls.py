@@ -18,6 +18,7 @@ from pathlib import Path
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from router.accounts.models import Project
 from router.carriers.base import InboundCall
 from router.lib.shared_files import open_shared
 from router.voice.blocking.rules import CALLER_LIMIT, NUMBER_LIMIT, Blocked
@@ -134,8 +135,8 @@ class OpenCalls:
         return max(0, self._count(column, mark) - self._left_out[column, mark])
 
     def look(self, session: Session, now: datetime) -> None:
-        """Counts what the database knows and has heard of lately: the end of a call may never be told. Two statements, the first only when
-        calls have just begun or ended.
+        """Counts what the database knows and has heard of lately: the end of a call may never be told. What no project limits is not
+        counted.
 
         Raises:
             SQLAlchemyError: the database cannot be asked.
@@ -156,16 +157,21 @@ class OpenCalls:
                     self._write(self._NUMBERS, place, NOBODY)
                 elif self._read(self._ENDED_NUMBERS, place) == UNKNOWN:
                     self._mark_ended(place, row.project_id, row.caller, row.number_id)
-        open_calls = select(Call.project_id, Call.number_id, Call.caller, func.count().label("amount"))
-        open_calls = open_calls.where(
-            Call.ended_at.is_(None), Call.last_event_at >= now - HEARD_OF_WITHIN, Call.kind != BLOCKED
-        )
+        per_caller, per_number = session.execute(
+            select(func.max(Project.calls_per_caller), func.max(Project.calls_per_number))
+        ).one()
+        is_open = (Call.ended_at.is_(None), Call.last_event_at >= now - HEARD_OF_WITHIN, Call.kind != BLOCKED)
         by_caller: Counter[tuple[int, str]] = Counter()
         by_number: Counter[int] = Counter()
-        for counted in session.execute(open_calls.group_by(Call.project_id, Call.number_id, Call.caller)):
-            by_number[counted.number_id] += counted.amount
-            if counted.caller:
-                by_caller[counted.project_id, counted.caller] += counted.amount
+        if per_caller:
+            of_callers = select(Call.project_id, Call.caller, func.count().label("amount")).where(
+                *is_open, Call.caller.is_not(None)
+            )
+            rows = session.execute(of_callers.group_by(Call.project_id, Call.caller))
+            by_caller.update({(row.project_id, row.caller): row.amount for row in rows})
+        if per_number:
+            of_numbers = select(Call.number_id, func.count().label("amount")).where(*is_open).group_by(Call.number_id)
+            by_number.update({row.number_id: row.amount for row in session.execute(of_numbers)})
         self._by_caller, self._by_number, self._left_out = by_caller, by_number, left_out
 
     def forget(self) -> None:

@@ -54,6 +54,8 @@ class Server:
     shop: "NumberShop | None" = None
     shops: "dict[tuple[str, str], NumberShop]" = field(default_factory=dict)
     """At the accounts of projects, by SID and auth token."""
+    simulator_url: str = ""
+    """Of the simulated carrier in this process; empty: it is elsewhere, or not needed yet."""
     routing: "RoutingFollower | None" = None
     journal: "RecordKeeper | None" = None
     direct: "DirectWriter | None" = None

@@ -60,43 +60,39 @@ def shop_of(server: Server) -> NumberShop:
     """
     settings = server.settings
     with _making:
-        if server.shop is not None:
-            return server.shop
-        token, hosts = carrier_tokens(settings)[0], carrier_hosts(settings)
-        account = settings.twilio_account_sid
-        if settings.carrier == "twilio":
-            if not account:
+        if server.shop is None:
+            account = settings.twilio_account_sid
+            if settings.carrier == "simulator":
+                account = simulated_account(settings)
+            elif not account:
                 raise SettingsError("TWILIO_ACCOUNT_SID: is required to buy numbers with ROUTER_CARRIER=twilio")
-        else:
-            account = simulated_account(settings)
-            if not hosts.api:
-                from router.carriers.simulator.account import Account
-                from router.carriers.simulator.rest import Rest, RestServer
-                from router.carriers.simulator.standing import everyday_standing
-
-                book = Account(settings.data_dir / SIMULATOR_FILE)
-                simulator = RestServer(Rest(book, account, token, standing=everyday_standing()))
-                simulator.start()
-                hosts = CarrierHosts(*[simulator.url] * 5)
-        server.shop = _shop_at(settings, hosts, account, token)
+            server.shop = _shop_at(settings, _hosts_of(server), account, carrier_tokens(settings)[0])
         return server.shop
 
 
 def shop_of_account(server: Server, sid: str, token: str) -> NumberShop:
-    """The same with another account at the carrier's hosts, made once for each account and token.
-
-    Raises:
-        SettingsError: the simulated carrier in this process has no other account.
-    """
-    hosts, key = carrier_hosts(server.settings), (sid, token)
-    if not hosts.api:
-        raise SettingsError(
-            "The simulated carrier has one account only: its numbers are rented without one of your own."
-        )
+    """The same with another account at the carrier's hosts, made once for each account and token."""
+    key = (sid, token)
     with _making:
         if key not in server.shops:
-            server.shops[key] = _shop_at(server.settings, hosts, sid, token)
+            server.shops[key] = _shop_at(server.settings, _hosts_of(server), sid, token)
         return server.shops[key]
+
+
+def _hosts_of(server: Server) -> CarrierHosts:
+    """The carrier's hosts; a simulated carrier without an address is started in this process, once for each server."""
+    settings, hosts = server.settings, carrier_hosts(server.settings)
+    if hosts.api:
+        return hosts
+    if not server.simulator_url:
+        from router.carriers.simulator.accounts import Accounts
+        from router.carriers.simulator.rest import RestServer
+
+        path, token = settings.data_dir / SIMULATOR_FILE, carrier_tokens(settings)[0]
+        simulator = RestServer(Accounts(path, simulated_account(settings), token))
+        simulator.start()
+        server.simulator_url = simulator.url
+    return CarrierHosts(*[server.simulator_url] * 5)
 
 
 def _shop_at(settings: Settings, hosts: CarrierHosts, account: str, token: str) -> NumberShop:

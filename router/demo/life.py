@@ -68,9 +68,7 @@ def bought_at_the_carrier(data_dir: Path, e164s: Iterable[str]) -> dict[str, str
 
 def ring_here(data_dir: Path) -> None:
     """Rented numbers forget their voice addresses: they ring wherever this run of the demo listens."""
-    account = Account(data_dir / SIMULATOR_FILE)
-    for number in account.numbers():
-        account.change(number["sid"], {"VoiceUrl": ""})
+    Account(data_dir / SIMULATOR_FILE).forget_addresses()
 
 
 SEED = 1817

@@ -18,11 +18,10 @@ from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 from router.carriers import SIMULATOR_FILE, carrier_tokens, simulated_account
 from router.carriers.simulator import Line, RealClock, Simulator
-from router.carriers.simulator.account import Account
+from router.carriers.simulator.accounts import Accounts
 from router.carriers.simulator.call_book import CallBook
 from router.carriers.simulator.exchange import ControlServer, Mount, Reply
-from router.carriers.simulator.rest import ELSEWHERE, VERSION, Rest
-from router.carriers.simulator.standing import everyday_standing
+from router.carriers.simulator.rest import ELSEWHERE, VERSION
 from router.config import Settings, read_settings
 from router.demo import shop
 from router.demo.company import CRM_DATABASE, Places, Room, read_places
@@ -239,10 +238,10 @@ def wsgi_receiver(application: Any) -> Crm:
 def outside_world(settings: Settings, places: Places) -> ControlServer:
     """Every line is worked by hand, from the telephone's page. Numbers are rented here, too, and can be dialled at once."""
     token, account_sid = carrier_tokens(settings)[0], simulated_account(settings)
-    account = Account(settings.data_dir / SIMULATOR_FILE)
+    accounts = Accounts(settings.data_dir / SIMULATOR_FILE, account_sid, token)
+    account = accounts.servers.account
     for number in (*shop.POOL, shop.BILLBOARD, shop.FLYER, *shop.LINES):
         account.give_to_somebody_else(number)
-    rest = Rest(account, account_sid, token, standing=everyday_standing())
     simulator = Simulator(
         settings.base_url,
         token,
@@ -250,12 +249,13 @@ def outside_world(settings: Settings, places: Places) -> ControlServer:
         lines={"*": Line.by_hand()},
         owned=[*shop.POOL, shop.BILLBOARD, shop.FLYER],
         rented=account.addresses,
+        signer=accounts.signer,
         account=account_sid,
         book=CallBook(account.path),
     )
     inbox = Inbox(utc_now, wsgi_receiver(OdooFake(CRM_DATABASE, places.crm_key)))
     mounts: dict[str, Mount] = {"/demo/inbox": inbox.receive, "/json/2/": inbox.receive_crm}
-    mounts |= dict.fromkeys((f"/{VERSION}/", *ELSEWHERE), rest.reply)
+    mounts |= dict.fromkeys((f"/{VERSION}/", *ELSEWHERE), accounts.reply)
     server = ControlServer(simulator, places.key, places.port, mounts)
     simulator.rest_url = server.address
     return server

@@ -8,8 +8,10 @@ from functools import partial
 from pathlib import Path
 
 import httpx
+from sqlalchemy import update
 
 from router.accounts.passwords import hash_password, random_password
+from router.carriers.models import CarrierAccount
 from router.config import SECRETS, Settings, read_settings
 from router.db import Database, migrate
 from router.demo import shop
@@ -85,6 +87,7 @@ def fill_database(database: Database, settings: Settings, places: Places, passwo
     if is_alive(database):
         with database.writing() as session:
             point_integrations(session, places)
+            session.execute(update(CarrierAccount).values(next_at=utc_now()))  # the carrier forgets tokens
         return
     hosts = [f"{HOST}:{settings.port}", f"localhost:{settings.port}"]
     password_hash = hash_password(password)

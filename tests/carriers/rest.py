@@ -76,10 +76,11 @@ def make_shop(
     token: str = TOKEN,
     voice: str = VOICE,
     clock: Callable[[], float] = time.monotonic,
+    account: str = SIMULATED_ACCOUNT,
 ) -> TwilioShop:
     """`seconds` is how long it waits for an answer."""
     http = Outgoing(ANYWHERE, total_seconds=seconds, answer_limit=LARGEST_ANSWER, clock=clock)
-    return TwilioShop(http, CarrierHosts(*[url] * 5), SIMULATED_ACCOUNT, token, voice)
+    return TwilioShop(http, CarrierHosts(*[url] * 5), account, token, voice)
 
 
 def hasty_shop(url: str) -> TwilioShop:

@@ -14,7 +14,7 @@ from twilio.request_validator import RequestValidator
 
 from router.accounts.audit import Actor, Change
 from router.accounts.models import AuditEntry, Project
-from router.carriers import SIMULATED_ACCOUNT
+from router.carriers import SIMULATED_ACCOUNT, shop_of
 from router.carriers.accounts import (
     AccountValues,
     check_accounts,
@@ -244,6 +244,20 @@ def test_r5_a_number_stays_at_the_account_at_which_it_was_bought(
         remove_account(Change(session, server, project, Actor("alice@example.com"), server.now()))
         session.refresh(own_number)
         assert own_number.carrier_account == "", "owned elsewhere: it holds no account fast"
+
+
+def test_the_simulated_carrier_of_a_process_has_accounts_of_projects_too(server: Server) -> None:
+    with server.database.writing() as session:
+        project = make_project(session)
+    give_account(server, project)
+    assert check_accounts(server, server.now()) == 1
+    with server.database.reading() as session:
+        assert session.scalars(select(CarrierAccount.state)).one() == "accepted"
+    (offer,) = search_numbers(server, project.id, "US", limit=1)
+    buy_now(server, project, "alice@example.com", offer.e164, server.now())
+    assert number_of(server, offer.e164).carrier_account == SID
+    assert shop_of_project(server, project.id).find(offer.e164)
+    assert shop_of(server).find(offer.e164) is None
 
 
 def keep_call(carrier: Carrier, sid: str, to: str, *recordings: str) -> None:

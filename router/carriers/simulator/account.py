@@ -23,7 +23,7 @@ CREATE TABLE IF NOT EXISTS number (
     voice_url TEXT NOT NULL, voice_method TEXT NOT NULL, voice_fallback_url TEXT NOT NULL, voice_fallback_method TEXT NOT NULL,
     status_callback TEXT NOT NULL, status_callback_method TEXT NOT NULL, made TEXT NOT NULL, ord INTEGER NOT NULL,
     sms_url TEXT NOT NULL DEFAULT '', sms_method TEXT NOT NULL DEFAULT 'POST',
-    bundle_sid TEXT NOT NULL DEFAULT '', address_sid TEXT NOT NULL DEFAULT ''
+    bundle_sid TEXT NOT NULL DEFAULT '', address_sid TEXT NOT NULL DEFAULT '', account TEXT NOT NULL DEFAULT ''
 );
 CREATE TABLE IF NOT EXISTS elsewhere (e164 TEXT PRIMARY KEY);
 CREATE TABLE IF NOT EXISTS happened (id INTEGER PRIMARY KEY, what TEXT NOT NULL, e164 TEXT NOT NULL, label TEXT NOT NULL);
@@ -62,15 +62,16 @@ class Event:
 
 
 class Account(Book):
-    """The numbers in the file at `path`."""
+    """The numbers of an account in the file at `path`, which knows the server's own by no `sid`. No number is sold to two of them."""
 
     tables = TABLES
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, sid: str = "") -> None:
         super().__init__(path)
+        self.sid = sid
         with self._writing() as book:  # a file of an older release
             known = {row["name"] for row in book.execute("PRAGMA table_info(number)")}
-            for column in set(FIELDS.values()) - known:
+            for column in {*FIELDS.values(), "account"} - known:
                 otherwise = DEFAULTS.get(column, "")
                 book.execute(f"ALTER TABLE number ADD COLUMN {column} TEXT NOT NULL DEFAULT '{otherwise}'")
 
@@ -84,7 +85,7 @@ class Account(Book):
         """
         row = {column: values.get(name, DEFAULTS.get(column, "")) for name, column in FIELDS.items()}
         row |= {"friendly_name": row["friendly_name"] or e164, "e164": e164, "sid": f"PN{secrets.token_hex(16)}"}
-        row |= {"made": format_datetime(datetime.now(UTC))}
+        row |= {"made": format_datetime(datetime.now(UTC)), "account": self.sid}
         columns, places = ", ".join(row), ", ".join(f":{column}" for column in row)
         with self._writing() as book:
             taken = "SELECT 1 FROM number WHERE e164 = ? UNION SELECT 1 FROM elsewhere WHERE e164 = ?"
@@ -99,7 +100,7 @@ class Account(Book):
         """Sets what is named; None when there is no such number."""
         changes = {column: values[name] for name, column in FIELDS.items() if name in values}
         with self._writing() as book:
-            number = _number(book, "sid", sid)
+            number = self._number(book, sid)
             if number is None:
                 return None
             for column, value in changes.items():
@@ -110,7 +111,7 @@ class Account(Book):
     def release(self, sid: str) -> bool:
         """Whether there was such a number."""
         with self._writing() as book:
-            number = _number(book, "sid", sid)
+            number = self._number(book, sid)
             if number is None:
                 return False
             book.execute("DELETE FROM number WHERE sid = ?", (sid,))
@@ -118,23 +119,27 @@ class Account(Book):
         return True
 
     def addresses(self, e164: str) -> Addresses | None:
-        """Where calls to a rented number go; None: it is not rented, or was told nothing."""
-        with self._open() as book:
-            number = _number(book, "e164", e164)
+        """Where calls to a number go, whichever account has it; None: it is not rented, or was told nothing."""
+        number = self._anybodys(e164)
         if number is None or not number["voice_url"]:
             return None
         where = [number[name] for name in ("voice_url", "voice_fallback_url", "status_callback", "sms_url")]
         return Addresses(*where, *(number[name] for name in METHODS))
 
+    def account_of(self, e164: str) -> str:
+        """The SID of the account that has a number; empty: the server's own, or none."""
+        number = self._anybodys(e164)
+        return str(number["account"]) if number else ""
+
     def find(self, sid: str) -> Number | None:
         with self._open() as book:
-            return _number(book, "sid", sid)
+            return self._number(book, sid)
 
     def numbers(self, part: str = "") -> list[Number]:
         """The numbers that contain `part`, the newest first."""
         with self._open() as book:
-            rows = book.execute("SELECT * FROM number WHERE instr(e164, ?) > 0 ORDER BY ord DESC", (part,))
-            return [dict(row) for row in rows]
+            of_account = "SELECT * FROM number WHERE account = ? AND instr(e164, ?) > 0 ORDER BY ord DESC"
+            return [dict(row) for row in book.execute(of_account, (self.sid, part))]
 
     def taken(self) -> set[str]:
         """The numbers that are not for sale."""
@@ -145,6 +150,11 @@ class Account(Book):
         with self._writing() as book:
             book.execute("INSERT OR IGNORE INTO elsewhere VALUES (?)", (e164,))
 
+    def forget_addresses(self) -> None:
+        """Calls to all numbers, of whichever account, go where the exchange itself sends them."""
+        with self._writing() as book:
+            book.execute("UPDATE number SET voice_url = ''")
+
     def history(self, what: str = "", e164: str = "") -> list[Event]:
         """What was really done, in order; `what` and `e164` narrow it."""
         with self._open() as book:
@@ -152,10 +162,14 @@ class Account(Book):
         events = [Event(row["what"], row["e164"], row["label"]) for row in rows]
         return [event for event in events if what in ("", event.what) and e164 in ("", event.e164)]
 
+    def _number(self, book: sqlite3.Connection, sid: str) -> Number | None:
+        row = book.execute("SELECT * FROM number WHERE sid = ? AND account = ?", (sid, self.sid)).fetchone()
+        return dict(row) if row else None
 
-def _number(book: sqlite3.Connection, column: str, value: str) -> Number | None:
-    row = book.execute(f"SELECT * FROM number WHERE {column} = ?", (value,)).fetchone()  # noqa: S608 - our own names
-    return dict(row) if row else None
+    def _anybodys(self, e164: str) -> Number | None:
+        with self._open() as book:
+            row = book.execute("SELECT * FROM number WHERE e164 = ?", (e164,)).fetchone()
+        return dict(row) if row else None
 
 
 def _note(book: sqlite3.Connection, what: str, e164: str, label: str) -> None:

@@ -8,6 +8,7 @@ import wave
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from pathlib import Path
 from typing import Any
 
 import phonenumbers
@@ -19,26 +20,26 @@ TABLES = """
 CREATE TABLE IF NOT EXISTS call (
     ord INTEGER PRIMARY KEY AUTOINCREMENT, sid TEXT NOT NULL UNIQUE, parent TEXT NOT NULL, direction TEXT NOT NULL,
     caller TEXT NOT NULL, dialled TEXT NOT NULL, status TEXT NOT NULL, started INTEGER NOT NULL, ended INTEGER, seconds INTEGER NOT NULL,
-    forwarded_from TEXT NOT NULL, stir_verstat TEXT NOT NULL
+    forwarded_from TEXT NOT NULL, stir_verstat TEXT NOT NULL, account TEXT NOT NULL DEFAULT ''
 );
 CREATE TABLE IF NOT EXISTS recording (
     ord INTEGER PRIMARY KEY AUTOINCREMENT, sid TEXT NOT NULL UNIQUE, call TEXT NOT NULL, source TEXT NOT NULL, channels INTEGER NOT NULL,
-    started INTEGER NOT NULL, seconds INTEGER, ready INTEGER
+    started INTEGER NOT NULL, seconds INTEGER, ready INTEGER, account TEXT NOT NULL DEFAULT ''
 );
 """
 KEEP_CALL = """
-INSERT INTO call (sid, parent, direction, caller, dialled, status, started, ended, seconds, forwarded_from, stir_verstat)
-VALUES (:sid, :parent, :direction, :caller, :dialled, :status, :started, :ended, :seconds, :forwarded_from, :stir_verstat)
+INSERT INTO call (sid, parent, direction, caller, dialled, status, started, ended, seconds, forwarded_from, stir_verstat, account)
+VALUES (:sid, :parent, :direction, :caller, :dialled, :status, :started, :ended, :seconds, :forwarded_from, :stir_verstat, :account)
 ON CONFLICT (sid) DO UPDATE SET status = excluded.status, started = excluded.started, ended = excluded.ended, seconds = excluded.seconds
 """
 KEEP_RECORDING = """
-INSERT INTO recording (sid, call, source, channels, started, seconds, ready)
-VALUES (:sid, :call, :source, :channels, :started, :seconds, :ready)
+INSERT INTO recording (sid, call, source, channels, started, seconds, ready, account)
+VALUES (:sid, :call, :source, :channels, :started, :seconds, :ready, :account)
 ON CONFLICT (sid) DO UPDATE SET seconds = excluded.seconds, ready = excluded.ready
 """
 LIST_CALLS = """
 SELECT * FROM call
-WHERE (:to = '' OR dialled = :to) AND (:from = '' OR caller = :from) AND (:parent = '' OR parent = :parent)
+WHERE account = :account AND (:to = '' OR dialled = :to) AND (:from = '' OR caller = :from) AND (:parent = '' OR parent = :parent)
     AND (:status = '' OR status = :status) AND started BETWEEN :started_from AND :started_until
     AND (:any_end OR ended BETWEEN :ended_from AND :ended_until)
     AND (:after = '' OR ord < (SELECT ord FROM call WHERE sid = :after))
@@ -46,7 +47,7 @@ ORDER BY ord DESC LIMIT :limit
 """
 LIST_RECORDINGS = """
 SELECT * FROM recording
-WHERE (:call = '' OR call = :call) AND started BETWEEN :started_from AND :started_until
+WHERE account = :account AND (:call = '' OR call = :call) AND started BETWEEN :started_from AND :started_until
     AND (:after = '' OR ord < (SELECT ord FROM recording WHERE sid = :after))
 ORDER BY ord DESC LIMIT :limit
 """
@@ -69,30 +70,41 @@ class BadFilter(Exception):
 
 
 class CallBook(Book):
-    """The calls in the file at `path`, their legs, which are calls of their own, and their recordings."""
+    """The calls of an account in the file at `path`, their legs, which are calls of their own, and their recordings. There the server's
+    account has no `sid`."""
 
     tables = TABLES
+
+    def __init__(self, path: Path, sid: str = "") -> None:
+        super().__init__(path)
+        self._sid = sid
+        with self._writing() as book:  # a file of a release that knew one account
+            for table in ("call", "recording"):
+                if "account" not in {row["name"] for row in book.execute(f"PRAGMA table_info({table})")}:
+                    book.execute(f"ALTER TABLE {table} ADD COLUMN account TEXT NOT NULL DEFAULT ''")
 
     def keep(self, call: PhoneCall) -> None:
         """Writes a call, its legs and its recordings as they are now."""
         with self._writing() as book:
-            book.execute(KEEP_CALL, _values_of_call(call))
+            of_account = {"account": self._sid}
+            book.execute(KEEP_CALL, _values_of_call(call) | of_account)
             for leg in call.legs:
                 if leg.began_at is not None:
-                    book.execute(KEEP_CALL, _values_of_leg(call, leg, leg.began_at))
+                    book.execute(KEEP_CALL, _values_of_leg(call, leg, leg.began_at) | of_account)
             for recording in call.recordings:
-                book.execute(KEEP_RECORDING, _values_of_recording(call, recording))
+                book.execute(KEEP_RECORDING, _values_of_recording(call, recording) | of_account)
 
     def find_call(self, sid: str) -> Row | None:
-        return self._find("SELECT * FROM call WHERE sid = ?", sid)
+        return self._find("SELECT * FROM call WHERE sid = ? AND account = ?", sid)
 
     def find_recording(self, sid: str) -> Row | None:
-        return self._find("SELECT * FROM recording WHERE sid = ?", sid)
+        return self._find("SELECT * FROM recording WHERE sid = ? AND account = ?", sid)
 
     def forget_recording(self, sid: str) -> bool:
         """Whether there was such a recording."""
         with self._writing() as book:
-            return book.execute("DELETE FROM recording WHERE sid = ?", (sid,)).rowcount > 0
+            ours = (sid, self._sid)
+            return book.execute("DELETE FROM recording WHERE sid = ? AND account = ?", ours).rowcount > 0
 
     def calls(self, asked: Mapping[str, str], after: str, limit: int) -> list[Row]:
         """The newest calls first, from behind the call `after` on.
@@ -117,7 +129,8 @@ class CallBook(Book):
             "ended_until": ended_until,
         }
         with self._open() as book:
-            return book.execute(LIST_CALLS, filters | {"after": after, "limit": limit}).fetchall()
+            asked_for = filters | {"account": self._sid, "after": after, "limit": limit}
+            return book.execute(LIST_CALLS, asked_for).fetchall()
 
     def recordings(self, asked: Mapping[str, str], after: str, limit: int) -> list[Row]:
         """The newest recordings first, from behind the recording `after` on.
@@ -128,11 +141,12 @@ class CallBook(Book):
         started_from, started_until = moments(asked, "DateCreated")
         filters = {"call": asked.get("CallSid", ""), "started_from": started_from, "started_until": started_until}
         with self._open() as book:
-            return book.execute(LIST_RECORDINGS, filters | {"after": after, "limit": limit}).fetchall()
+            asked_for = filters | {"account": self._sid, "after": after, "limit": limit}
+            return book.execute(LIST_RECORDINGS, asked_for).fetchall()
 
     def _find(self, statement: str, sid: str) -> Row | None:
         with self._open() as book:
-            row: Row | None = book.execute(statement, (sid,)).fetchone()
+            row: Row | None = book.execute(statement, (sid, self._sid)).fetchone()
             return row
 
 

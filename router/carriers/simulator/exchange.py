@@ -38,6 +38,7 @@ class Simulator:
     """The carrier of one server at `base_url`, signing with `token`.
 
     `rented` tells the addresses that a number was given when it was bought; a call to any other number (None) is played with ours.
+    `signer` tells SID and token of another account that has a number (None: the carrier's only one), with which its calls are signed.
     `lines` says what each destination does, under `*` what all others do. Calls are kept in `book`; `rest_url` is the account's
     REST side. `call()` plays a call to its end and returns it; `start()` plays it beside us, `press()` acts in it, `find()` shows it.
     """
@@ -53,6 +54,7 @@ class Simulator:
         faults: Faults | None = None,
         longest_request: float = LONGEST_REQUEST,
         rented: Callable[[str], Addresses | None] = lambda _: None,
+        signer: Callable[[str], tuple[str, str] | None] = lambda _: None,
         account: str = ACCOUNT,
         book: CallBook | None = None,
         rest_url: str = NO_REST,
@@ -62,9 +64,9 @@ class Simulator:
         self.faults = faults or Faults()
         self.addresses = Addresses(*(f"{base_url}/voice/{name}" for name in ("inbound", "fallback", "status", "sms")))
         self.rest_url = rest_url
-        self._account = account
-        self._keep = (lambda _: None) if book is None else book.keep
-        self._token = token
+        self._own = account, token
+        self._signer = signer
+        self._book = book
         self._owned = set(owned)
         self._longest_request = longest_request
         self._rented = rented
@@ -104,10 +106,11 @@ class Simulator:
         if not addresses.sms:
             raise CallError(11200, "the number has no address for messages")
         sid = sid or f"SM{secrets.token_hex(16)}"
-        values = {"MessageSid": sid, "SmsSid": sid, "SmsMessageSid": sid, "AccountSid": self._account}
+        account, token = self._signer(to) or self._own
+        values = {"MessageSid": sid, "SmsSid": sid, "SmsMessageSid": sid, "AccountSid": account}
         values |= {"From": sender, "To": to, "Body": body, "NumMedia": "0", "NumSegments": "1", "SmsStatus": "received"}
         log: list[Exchange] = []
-        courier = Courier(self._token, self.clock, log, self._longest_request)
+        courier = Courier(token, self.clock, log, self._longest_request)
         try:
             courier.send("sms", addresses.sms, values, addresses.sms_method)
         finally:
@@ -134,9 +137,8 @@ class Simulator:
         self, caller: str, to: str, script: CallerScript | None, sid: str, signalling: Signalling
     ) -> PhoneCall:
         script = script or CallerScript()
-        call = PhoneCall(
-            caller, to, script, self.clock.now(), self._account, digits=script.digits, signalling=signalling
-        )
+        account, _ = self._signer(to) or self._own
+        call = PhoneCall(caller, to, script, self.clock.now(), account, digits=script.digits, signalling=signalling)
         call.sid = sid or call.sid
         with self._lock:
             call.place, self._placed = self._placed, self._placed + 1
@@ -146,9 +148,15 @@ class Simulator:
         self._keep(call)
         return call
 
+    def _keep(self, call: PhoneCall) -> None:
+        if self._book is not None:
+            is_own = call.account_sid == self._own[0]
+            (self._book if is_own else CallBook(self._book.path, call.account_sid)).keep(call)
+
     def _play(self, call: PhoneCall) -> None:
-        courier = Courier(self._token, self.clock, call.exchanges, self._longest_request)
-        recordings = f"{self.rest_url}/2010-04-01/Accounts/{self._account}/Recordings"
+        _, token = self._signer(call.to) or self._own
+        courier = Courier(token, self.clock, call.exchanges, self._longest_request)
+        recordings = f"{self.rest_url}/2010-04-01/Accounts/{call.account_sid}/Recordings"
         stage = Stage(call, self.clock, courier, self.faults, recordings, self._keep)
         try:
             addresses = self._rented(call.to) or self.addresses

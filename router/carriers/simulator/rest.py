@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 import phonenumbers
@@ -112,7 +112,7 @@ class Rest:
     ) -> None:
         self.account = account
         self.standing = standing or Standing()
-        self._calls = CallBook(account.path)
+        self._calls = CallBook(account.path, account.sid)
         self._now = now
         self._sid, self._token = sid, token
         self._signed_in = b"Basic " + base64.b64encode(f"{sid}:{token}".encode())
@@ -402,7 +402,7 @@ class Rest:
         }
 
     def _document(self, number: Number) -> dict[str, Any]:
-        kept = {key: value for key, value in number.items() if key not in ("e164", "ord", "made")}
+        kept = {key: value for key, value in number.items() if key not in ("e164", "ord", "made", "account")}
         return kept | {
             "account_sid": self._sid,
             "phone_number": number["e164"],
@@ -544,12 +544,18 @@ class Handler(BaseHTTPRequestHandler):
         """Whoever wants to know asks for the history."""
 
 
+class Answering(Protocol):
+    """An account, or all of them."""
+
+    def answer(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> Answer: ...
+
+
 class RestServer(ThreadingHTTPServer):
     """Serves the account of `rest` to whoever signs in with its token."""
 
     daemon_threads = True
 
-    def __init__(self, rest: Rest, handler: type[Handler] = Handler) -> None:
+    def __init__(self, rest: Answering, handler: type[Handler] = Handler) -> None:
         super().__init__(("127.0.0.1", 0), handler)
         self.rest = rest
         self.url = f"http://127.0.0.1:{self.server_port}"

@@ -4,6 +4,7 @@ half a flow can be told too."""
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from router.lib.phones import international
 from router.scenarios.flows import DEFAULT_RING_SECONDS
@@ -128,7 +129,11 @@ def days_words(days: Sequence[str]) -> str:
 
 
 def source_words(match: Mapping[str, Any]) -> str:
-    return " / ".join(str(match.get(name) or "*") for name in ("source", "medium", "campaign")).removesuffix(" / * / *")
+    """Like `google / cpc`; a star for any."""
+    parts = [str(match.get(name) or "*") for name in ("source", "medium", "campaign")]
+    while len(parts) > 1 and parts[-1] == "*":
+        parts.pop()
+    return " / ".join(parts)
 
 
 def _details(step: Step) -> Iterator[str]:
@@ -207,3 +212,55 @@ def _branches(step: Step) -> Iterator[tuple[str, str, Sequence[Step]]]:
             for name, inner in (step.get("answers") or {}).items():
                 yield f"answers.{name}", f"answers “{name}”", inner
             yield "otherwise", "no such answer in time", otherwise
+
+
+PASSED = {
+    "menu": {"no_input": "pressed nothing", "wrong_key": "pressed a key that is not in the menu"},
+    "hours": {"holidays": "called on a holiday", "otherwise": "called at any other time"},
+    "by_source": {"otherwise": "came from another source, or from nowhere known"},
+    "by_caller": {
+        "first": "called for the first time",
+        "repeat": "had called before",
+        "otherwise": "could not be told apart from others",
+    },
+    "by_area": {"otherwise": "called from elsewhere"},
+}
+"""By type and branch: what a caller did who went there."""
+
+
+def passed(step: Step, branch: str, answer: str | None, *, is_waiting: bool = False) -> str:
+    """What a caller did at a step, as what follows *The caller*; empty for lines that ring.
+
+    Args:
+        branch: its name in the step, empty where the call went none.
+        answer: of the address of the company; None: it was not asked for this.
+        is_waiting: the caller is asked for a key.
+    """
+    kind, name, rest = step["type"], *branch.partition(".")[::2]
+    if words := PASSED.get(kind, {}).get(name):
+        return words
+    chosen = step["branches"][int(rest.partition(".")[0])] if name == "branches" else {}
+    match kind:
+        case "say":
+            return f"heard {quoted(step['text'])}"
+        case "play":
+            return f"heard the sound {step['sound']}"
+        case "menu":
+            return f"pressed {rest}" if branch else "was asked to press a key"
+        case "press_key":
+            done = "did not press" if branch else "was asked to press" if is_waiting else "pressed"
+            return f"{done} {step['key']}"
+        case "voicemail":
+            return "was asked for a message"
+        case "hours":
+            return f"called at {times_words(chosen.get('times') or ())}"
+        case "by_source":
+            return f"came from {source_words(chosen.get('match') or {})}"
+        case "by_area":
+            return f"called from {', '.join(chosen.get('prefixes') or ())}"
+        case "ask" if answer is not None:
+            host = urlsplit(step["url"]).hostname
+            return f"went by the answer “{answer}” of {host}" if answer else f"had no answer of {host} in time"
+        case "hang_up":
+            return "was let go"
+    return ""

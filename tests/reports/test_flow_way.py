@@ -32,8 +32,8 @@ ASK = {"type": "ask", "url": "https://crm.example.com/who?key=1"}
         (PRESS, "", {}, "pressed 5"),
         (PRESS, "otherwise", {}, "did not press 5"),
         ({"type": "voicemail"}, "", {"leads": "record"}, "was asked for a message"),
-        (HOURS, "branches.0.steps", {}, "called at mon/tue 09:00–17:30"),
-        (HOURS, "holidays", {}, "it was a holiday"),
+        (HOURS, "branches.0.steps", {}, "called at Mon, Tue 09:00–17:30"),
+        (HOURS, "holidays", {}, "called on a holiday"),
         (HOURS, "otherwise", {}, "called at any other time"),
         (SOURCES, "branches.0.steps", {}, "came from google / cpc"),
         (SOURCES, "otherwise", {}, "came from another source, or from nowhere known"),
@@ -41,8 +41,8 @@ ASK = {"type": "ask", "url": "https://crm.example.com/who?key=1"}
         ({"type": "by_caller"}, "otherwise", {}, "could not be told apart from others"),
         (AREAS, "branches.0.steps", {}, "called from +4930, +49331"),
         (AREAS, "otherwise", {}, "called from elsewhere"),
-        (ASK, "otherwise", {"found": [["answer", "s1", ""]]}, "went as crm.example.com had no answer in time"),
-        (ASK, "answers.vip", {"found": [["answer", "s1", "vip"]]}, "went as crm.example.com answered “vip”"),
+        (ASK, "otherwise", {"found": [["answer", "s1", ""]]}, "had no answer of crm.example.com in time"),
+        (ASK, "answers.vip", {"found": [["answer", "s1", "vip"]]}, "went by the answer “vip” of crm.example.com"),
         ({"type": "hang_up"}, "", {}, "was let go"),
         ({"type": "ring", "destinations": [{"to": "+4930123456"}]}, "", {"leads": "ring"}, ""),
     ],
@@ -58,4 +58,4 @@ def test_the_steps_of_one_answer_are_one_sentence() -> None:
     document = FlowSchema.model_validate({"steps": [HOURS, {"type": "say", "text": "x" * 99}]}).document()
     steps = {each["id"]: each for _, each in steps_in(document)}
     sentence = sentence_of({"leads": "end", "way": [["s1", "otherwise"], ["s2", ""], ["gone", ""]]}, steps)
-    assert sentence == f"The caller called at any other time, then heard “{'x' * 60}…”"
+    assert sentence == f"The caller called at any other time, then heard “{'x' * 79}…”"

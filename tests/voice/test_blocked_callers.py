@@ -33,41 +33,27 @@ from router.voice.models import BLOCKED, EXTERNAL, BlockedCaller, Call, Forgotte
 from router.voice.snapshot import SnapshotRefused
 from tests.counting import count_statements
 from tests.factories import (
-    COMPANY_LINE,
     NOON,
     make_blocked_caller,
     make_call,
     make_integration,
-    make_member,
     make_number,
-    make_person,
-    make_project,
-    make_scenario,
     make_token,
 )
 from tests.people import bearer, sign_in
 from tests.properties import examples
 from tests.voice.carrier import ANNA, CarrierClient
-
-NUMBER, OTHER = "+12125552001", "+12125552002"
-COLLEAGUE = "+14155550144"
+from tests.voice.shops import COLLEAGUE, NUMBER, OTHER, make_shop
 
 
 @pytest.fixture
 def shop(server: Server, clock: Any) -> Server:
     with server.database.writing() as session:
-        project = make_project(session, country="US", own_numbers=[{"number": COLLEAGUE, "remark": "Bob"}])
-        make_member(session, project, make_person(session, "alice@example.com"))
-        main = make_scenario(session, project, [NUMBER], destinations=[COMPANY_LINE])
+        project, main = make_shop(session)
         make_number(session, project, OTHER)
         for slot, kind in (("webhook_start", "webhook"), ("webhook_end", "webhook"), ("ga4", "ga4"), ("crm", "odoo")):
             make_integration(session, main, slot, kind)
     return server
-
-
-@pytest.fixture
-def carrier(client: FlaskClient, shop: Server) -> CarrierClient:
-    return CarrierClient(client, shop)
 
 
 def settle(server: Server, *patterns: str, **columns: Any) -> None:

@@ -56,11 +56,6 @@ def shop(shop_with_a_billboard: None, server: Server, clock: Any) -> Server:
     return server
 
 
-@pytest.fixture
-def carrier(client: FlaskClient, shop: Server) -> CarrierClient:
-    return CarrierClient(client, shop)
-
-
 RECEIVERS: list[Any] = []
 
 

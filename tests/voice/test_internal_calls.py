@@ -65,11 +65,6 @@ def shop(shop_with_own_numbers: None, server: Server, clock: Any) -> Server:
     return server
 
 
-@pytest.fixture
-def carrier(client: FlaskClient, shop: Server) -> CarrierClient:
-    return CarrierClient(client, shop)
-
-
 def visit(client: FlaskClient, query: str = "utm_source=google&utm_medium=cpc&utm_campaign=spring") -> Any:
     return client.post("/tag/k-shop/visits", json={"page": f"https://shop.example/?{query}"}, headers=SITE).get_json()
 

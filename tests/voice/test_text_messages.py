@@ -29,36 +29,25 @@ from tests.factories import (
     NOON,
     make_blocked_caller,
     make_integration,
-    make_member,
-    make_person,
-    make_project,
     make_scenario,
     make_token,
 )
 from tests.people import bearer, sign_in
 from tests.voice.carrier import ANNA, CarrierClient
+from tests.voice.shops import COLLEAGUE, NUMBER, OTHER, make_shop
 
-NUMBER, OTHER = "+12125552001", "+12125552002"
-COLLEAGUE = "+14155550144"
 HOOK = "https://hooks.example.com/calls"
 
 
 @pytest.fixture
 def shop(server: Server, clock: Any) -> Server:
     with server.database.writing() as session:
-        project = make_project(session, country="US", own_numbers=[{"number": COLLEAGUE, "remark": "Bob"}])
-        make_member(session, project, make_person(session, "alice@example.com"))
-        main = make_scenario(session, project, [NUMBER], destinations=[COMPANY_LINE])
+        project, main = make_shop(session)
         make_integration(session, main, "webhook_start", "webhook", config={"url": HOOK})
         make_integration(session, main, "webhook_end", "webhook", config={"url": HOOK})
         make_integration(session, main, "crm", "odoo")
         make_scenario(session, project, [OTHER], title="Off", enabled=False, destinations=[COMPANY_LINE])
     return server
-
-
-@pytest.fixture
-def carrier(client: FlaskClient, shop: Server) -> CarrierClient:
-    return CarrierClient(client, shop)
 
 
 def text(

@@ -326,9 +326,26 @@ class TwilioShop:
         return []
 
     def bundles(self, country: str, kind: NumberKind) -> Sequence[Bundle] | None:
+        """The pages of such a list name their next one in whole addresses."""
         query = urlencode({"IsoCountry": country, "NumberType": kind, "PageSize": PAGE_SIZE})
-        listed = self._regulations_if_there(f"{self._regulatory}Bundles?{query}")
-        return None if listed is None else [bundle for record in listed if (bundle := read_bundle(record))]
+        url, listed = f"{self._regulatory}Bundles?{query}", list[Mapping[str, Any]]()
+        for _ in range(MOST_PAGES):
+            told = self._read_if_there(url)
+            if told is None:
+                return None
+            listed += records(told, "results")
+            meta = told.get("meta")
+            following = meta.get("next_page_url") if isinstance(meta, dict) else None
+            if not following:
+                return [bundle for record in listed if (bundle := read_bundle(record))]
+            try:
+                parts = urlsplit(str(following))
+            except ValueError:
+                raise TryLater("The carrier's list goes on at no address.") from None
+            url = at_host(self._hosts.numbers, f"{parts.path}?{parts.query}")  # our key goes nowhere else
+            if not url.startswith(self._regulatory):
+                raise TryLater("The carrier's list goes on at an address that is not its own.")
+        raise TryLater("The carrier's list does not end.")
 
     def find_bundle(self, sid: str) -> Bundle | None:
         url = f"{self._regulatory}Bundles/{quote(sid, safe='')}"
@@ -463,27 +480,6 @@ class TwilioShop:
     def _read_if_there(self, url: str) -> dict[str, Any] | None:
         answer = sent(self._http, "GET", url, b"", self._headers, self._http.deadline())
         return None if answer.status == 404 else document(answer, changing=False)
-
-    def _regulations_if_there(self, url: str) -> list[Mapping[str, Any]] | None:
-        """All records of a list of that host, whose pages name their next one in whole addresses; None: the carrier has no such list."""
-        listed: list[Mapping[str, Any]] = []
-        for _ in range(MOST_PAGES):
-            told = self._read_if_there(url)
-            if told is None:
-                return None
-            listed += records(told, "results")
-            meta = told.get("meta")
-            following = meta.get("next_page_url") if isinstance(meta, dict) else None
-            if not following:
-                return listed
-            try:
-                parts = urlsplit(str(following))
-            except ValueError:
-                raise TryLater("The carrier's list goes on at no address.") from None
-            url = at_host(self._hosts.numbers, f"{parts.path}?{parts.query}")  # our key goes nowhere else
-            if not url.startswith(self._regulatory):
-                raise TryLater("The carrier's list goes on at an address that is not its own.")
-        raise TryLater("The carrier's list does not end.")
 
     def _search(self, search: Search, kind: NumberKind, deadline: float) -> dict[str, Mapping[str, Any]]:
         """What is for sale, by number."""

@@ -10,7 +10,7 @@ from werkzeug.wrappers import Response
 from router.accounts.audit import changing
 from router.accounts.sessions import require_person, require_token
 from router.carriers.accounts import sid_of_project
-from router.carriers.base import NUMBER_KINDS, Bundle, NumberKind
+from router.carriers.base import NUMBER_KINDS, NumberKind
 from router.lib.formats import named_countries, parse_country
 from router.scenarios.fields import ExactSchema
 from router.scenarios.models import NumberCompliance
@@ -203,7 +203,13 @@ def _page(country: str, kind: NumberKind, form: ChoiceForm | None) -> str:
         usable=usable,
         others=[bundle for bundle in bundles if not bundle.is_usable(now)],
         addresses=addresses,
-        bundle_choices=[("", "None"), *((bundle.sid, _label(bundle)) for bundle in usable)],
+        bundle_choices=[
+            ("", "None"),
+            *(
+                (one.sid, f"{one.name}, valid until {one.valid_until:%-d %B %Y}" if one.valid_until else one.name)
+                for one in usable
+            ),
+        ],
         address_choices=[
             ("", "None"),
             *((one.sid, f"{one.name}: {one.text}, {one.country}".removeprefix(": ")) for one in addresses),
@@ -212,10 +218,6 @@ def _page(country: str, kind: NumberKind, form: ChoiceForm | None) -> str:
         form=form,
         back=local_path(request.values.get("back")) or "",
     )
-
-
-def _label(bundle: Bundle) -> str:
-    return f"{bundle.name}, valid until {bundle.valid_until:%-d %B %Y}" if bundle.valid_until else bundle.name
 
 
 @compliance_api.get("")

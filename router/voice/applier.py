@@ -42,7 +42,14 @@ from router.statements import Statement
 from router.voice.calls import NewCall, correct_inbound, name_of, record_calls, record_inbound
 from router.voice.claims import check_claim, may_speak, with_claims
 from router.voice.clocks import MachineClock
-from router.voice.events import CALLS_TURN, machine_is_waiting, store_events, update_calls, write_and_announce
+from router.voice.events import (
+    CALLS_TURN,
+    first_answer,
+    machine_is_waiting,
+    store_events,
+    update_calls,
+    write_and_announce,
+)
 from router.voice.forgotten import FORGOTTEN, Forgettings, with_forgotten
 from router.voice.journal import (
     Entry,
@@ -184,7 +191,11 @@ def _apply_beginnings(
         if record["kind"] == FALLBACK:
             continue
         adopted = session.get(UnknownCall, sid)
-        if adopted is not None and adopted.adopted_at is not None:
+        is_adopted = adopted is not None and adopted.adopted_at is not None
+        if not is_adopted and BLOCKED not in (known.kind, new.kind) and new.started_at != known.started_at:
+            answers = (first_answer(known.started_at, known.flow), first_answer(new.started_at, record["flow"]))
+            store_events(session, [(sid, key, event) for key, event in answers])
+        if is_adopted:
             session.delete(adopted)
         elif known.kind == BLOCKED != new.kind:
             new = replace(

@@ -21,7 +21,7 @@ from router.voice.given import Given
 from router.voice.models import Call, CallEvent, CallLeg, JournalPosition, SetAsideRecord
 from router.voice.recordings import note_recordings
 from router.voice.routing import destinations_of
-from router.voice.state import CALL_TERMINAL, Event, derive_state
+from router.voice.state import CALL_TERMINAL, STEERING, Event, derive_state
 
 _EVENT, _LEG = table_of(CallEvent), table_of(CallLeg)
 _INSERT_EVENT = Statement(
@@ -101,7 +101,9 @@ def update_calls(
     news: list[tuple[str, Call]] = []
     for sid in (sid for sid in flows if sid in calls):
         call, flow = calls[sid], flows[sid]
-        if flow and any(flow.get(name) != call.flow.get(name) for name in VERSION):
+        if taken := _answer_taken(call, events[sid]):
+            call.flow = taken
+        elif flow and any(flow.get(name) != call.flow.get(name) for name in VERSION):
             others = {name: value for name, value in call.flow.items() if name not in (*VERSION, "given")}
             call.flow = others | {name: flow[name] for name in VERSION if name in flow}
         spoken = bool(call.flow.get("announcement"))
@@ -126,6 +128,36 @@ def update_calls(
     _WRITE_LEG.many(session, legs)
     announce(server, session, news, now)
     return set(calls)
+
+
+def first_answer(started_at: datetime, flow: Mapping[str, Any]) -> tuple[str, Event]:
+    """What one of several machines answered to the first request of a call, which the carrier had repeated, as an event with its key.
+    `flow`: as the call would keep it."""
+    start = round(started_at.timestamp() * 1000)
+    return f"{FIRST_ANSWER}:{start}", Event(FIRST_ANSWER, started_at, {"start": start, "flow": dict(flow)})
+
+
+FIRST_ANSWER = "inbound"
+
+
+def _answer_taken(call: Call, events: Sequence[Event]) -> dict[str, Any] | None:
+    """The flow of the first answer that the carrier went on by, where there were several: its addresses bring back when it began. Where
+    the carrier asked nothing more, it is the last that rings what was rung, for it asks until it has an answer. None: there was one, or
+    nothing tells."""
+    answers = {event.facts["start"]: event.facts["flow"] for event in events if event.kind == FIRST_ANSWER}
+    if not answers:
+        return None
+    for event in events:
+        if event.kind in STEERING and event.facts.get("start"):
+            start = round(datetime.fromisoformat(event.facts["start"]).timestamp() * 1000)
+            return answers.get(start)
+    rung = {event.facts.get("to") for event in events if event.kind == "leg"}
+    fitting = []
+    for _, flow in sorted(answers.items()):
+        lines = (flow.get("given") or {"lines": [line["to"] for line in flow.get("destinations", ())]}).get("lines", ())
+        if rung & set(lines) if rung else not lines:
+            fitting.append(flow)
+    return fitting[-1] if fitting else None
 
 
 NOT_TOLD: Given = {"leads": "on", "spoken": True}

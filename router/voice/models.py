@@ -171,7 +171,8 @@ class CallEvent(Base):
     call_sid: Mapped[str] = mapped_column(String(64))
     key: Mapped[str] = mapped_column(String(160))
     kind: Mapped[str] = mapped_column(String(12))
-    """inbound, dial, leg, status, recording; corrected: its source was decided again"""
+    """inbound (of a first request that the carrier repeated), dial, gather, leg, whisper, machine, status, recording; closed: nothing more
+    was heard; corrected: its source was decided again"""
     at: Mapped[datetime]
     facts: Mapped[dict[str, Any]]
 

@@ -6,8 +6,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from sqlalchemy import select
 
 from router.accounts.models import Project, raise_list_version
@@ -18,15 +16,12 @@ from router.scenarios.flow_document import FlowSchema
 from router.scenarios.flows import store_flow
 from router.scenarios.models import Scenario
 from router.server import Server
-from router.voice import asking
 from router.voice.calls import call_ended
 from router.voice.events import close_silent_calls
-from router.voice.models import Call, Status
+from router.voice.models import Call
 from tests.application import Applications
 from tests.carriers.twiml_checker import check_document
 from tests.factories import NOON, make_project, make_scenario, make_sound
-from tests.properties import examples
-from tests.scenarios.flows.random_flows import full_flows
 from tests.voice.flow_calls import OFFICE, PBX, SHOP, ring, say
 
 NUMBER, OTHER_NUMBER = "+12125552001", "+12125552002"
@@ -194,76 +189,3 @@ def test_the_carrier_fetches_what_callers_and_lines_hear(exchange: Exchange) -> 
             path.unlink()
     played, call = exchange.call(CallerScript(digits="1"), {"*": Line.answers(digits="1")})
     assert (played.errors, call.status) == ([], "answered"), "after a moment of silence"
-
-
-AT_LINES = st.sampled_from(
-    [
-        *(Line.is_busy(), Line.answers(), Line.voicemail(5), Line.rings_out(), Line.fails(), ACCEPTED, REFUSED),
-        *(Line("answers", hears_out=False), Line.answers(2, 3)),
-    ]
-)
-SCRIPTS = st.builds(
-    CallerScript,
-    gives_up_after=st.none() | st.integers(1, 60),
-    talks=st.none() | st.integers(1, 40),
-    digits=st.text("0123456789*#", max_size=4),
-    message=st.sampled_from([0, 10]),
-    after_message=st.sampled_from(["hangup", "#", ""]),
-)
-CARRIERS = st.builds(
-    Faults,
-    twice=st.booleans(),
-    disorder=st.booleans(),
-    parallel=st.booleans(),
-    plan=st.builds(
-        Chance, st.integers(0, 99), lost=st.sampled_from([0, 0, 0.3]), doubled=st.just(0.3), late=st.just(0.3)
-    ),
-    after_hang_up=st.sampled_from([*AFTER_HANG_UP.values()]),
-)
-ANSWERS = st.sampled_from([None, "vip", "late", "nobody", SHOP, ANNA, NUMBER, "+19002345678"])
-
-
-def happened(played: PhoneCall, lines: dict[str, Line], faults: Faults) -> set[str]:
-    """What may be said of a call that was played so."""
-    leg = played.answered_leg
-    said: set[str] = {Status.UNKNOWN} if isinstance(faults.plan, Chance) and faults.plan.lost else set()
-    if leg is not None:
-        is_machine = (lines.get(leg.to) or lines["*"]).machine  # a step may listen for them
-        # without the action nothing tells a short talk from a whisper during which somebody has hung up
-        is_untold = played.caller_hung_up and not faults.after_hang_up.asks_action
-        unanswered = {Status.MISSED, Status.ABANDONED} if is_machine or is_untold else set()
-        return said | unanswered | {Status.ANSWERED}
-    if any(recording.source == "RecordVerb" and recording.seconds for recording in played.recordings):
-        return said | {Status.VOICEMAIL}
-    return said | {Status.MISSED, Status.BUSY, Status.FAILED, Status.ABANDONED}
-
-
-@given(
-    full_flows((OFFICE, SHOP, PBX, ANNA, NUMBER, OTHER_NUMBER)),
-    st.fixed_dictionaries(dict.fromkeys([OFFICE, SHOP, "*"], AT_LINES)),
-    SCRIPTS,
-    CARRIERS,
-    ANSWERS,
-)
-@settings(
-    max_examples=examples(40),
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
-)
-def test_a_random_call_is_stored_as_it_happened(
-    exchange: Exchange,
-    document: dict[str, Any],
-    lines: dict[str, Line],
-    script: CallerScript,
-    faults: Faults,
-    answer: str | None,
-) -> None:
-    exchange.ended.clear()
-    exchange.use(document)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(asking, "_asked", lambda *_: answer)
-        played, call = exchange.call(script, lines, faults)
-    assert played.sent("fallback") == []
-    assert {ANNA, NUMBER, OTHER_NUMBER}.isdisjoint(leg.to for leg in played.legs)
-    assert call.status in happened(played, lines, faults), call.flow
-    if call.ended_at is not None:
-        assert [sid for sid, _ in exchange.ended] == [call.sid]

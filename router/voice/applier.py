@@ -169,7 +169,10 @@ def _apply_beginnings(
     kept: list[Record] = []
     for record in records:
         call = read_call(record["call"], record.get(FORGOTTEN))
-        route = read_route_of(record) or find_route_of_call(session, call)
+        route = read_route_of(record)
+        if route is None and (found := find_route_of_call(session, call)):
+            # who answered did not know the number, and led the call as the record says
+            route = replace(found, flow=record["flow"], flow_id=None)
         if call.caller.forgotten is not None:  # an event that came after the forgetting may have told of him
             told = update(UnknownCall).where(UnknownCall.sid == call.sid)
             session.execute(told.values(call=call_values(call), forgotten_id=call.caller.forgotten))

@@ -34,6 +34,7 @@ from router.voice.claims import SIGNED_FOR
 from router.voice.direct import direct_writer_of
 from router.voice.first_answers import first_given, project_given
 from router.voice.following import routing_of
+from router.voice.given import given_by
 from router.voice.models import BLOCKED, EXTERNAL
 from router.voice.recordings import recording_event
 from router.voice.records import Record, event_record, inbound_record, text_record
@@ -152,9 +153,10 @@ def inbound(server: Server) -> Plan:
     route = routing_of(server).find_route(call)
     if route is None:
         log.warning("unknown_number", dialled=call.number_e164 or call.to)
-        begun = Begun(now, fallback_flow(server.settings.fallback_destination), None)
-        keep(server, inbound_record(call, None, begun, EXTERNAL, now))
-        return last_resort(server, call)
+        resort = last_resort(server, call)
+        line = next(iter(given_by(resort).get("lines", ())), "")
+        keep(server, inbound_record(call, None, Begun(now, fallback_flow(line), None), EXTERNAL, now))
+        return resort
     kind = kind_of(call.caller, route.own_lines)
     if kind == EXTERNAL and (blocked := why_blocked(routing_of(server).open_calls, route, call)):
         first = Begun(now, route.guard.blocked_flow(blocked), None)

@@ -241,6 +241,22 @@ def test_an_address_is_waited_for_once_however_often_the_carrier_asks(
 
 
 @pytest.mark.one_database
+def test_a_call_that_was_answered_before_its_number_was_known_is_told_as_it_went(
+    shop: Server, carrier: CarrierClient, monkeypatch: pytest.MonkeyPatch, clock: Any
+) -> None:
+    follow(shop, say("Hello."), ring(COMPANY_LINE))
+    with monkeypatch.context() as patch:
+        patch.setattr(routing_of(shop), "find_route", lambda call: None)
+        (line,) = rung(carrier.dial(NUMBER).text)
+    assert line not in (COMPANY_LINE, SECOND_LINE)
+    clock.shift(timedelta(seconds=50))
+    carrier.status("completed", To=NUMBER, From=ANNA, CallDuration=45)
+    applier(shop).apply_all()
+    (call,) = calls(shop).values()
+    assert (call.project_id, call.status, call.destination, call.talk_seconds) == (1, "answered", line, 45)
+
+
+@pytest.mark.one_database
 def test_a_private_address_is_not_asked(shop: Server, carrier: CarrierClient) -> None:
     with receiver(lambda _: (200, {}, b"vip")) as company:
         follow(shop, ASK | {"url": f"{company.url}/who"})

@@ -189,6 +189,9 @@ def test_r2_a_draft_is_played_on_a_page_and_stays_a_draft(client: FlaskClient, c
     open_now = {"at": "2026-06-01T10:00", "caller": ANNA}
     page = alice.get(f"{base}/play", query_string=open_now)
     assert "+49 30 123456 rings for 20 s" in page.text
+    first = re.search(r"<button[^>]*>", page.text[page.text.index('<form class="play"') :])
+    assert first is not None
+    assert "name=" not in first[0], "Enter in a field plays, and chooses nothing"
     assert 'value="answers.0"' in page.text
     with server.database.writing() as session:
         session.add(Holiday(project_id=cast.project.id, day="2026-06-01", name="Whit Monday"))

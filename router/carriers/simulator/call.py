@@ -51,7 +51,8 @@ class Line:
 
     @classmethod
     def by_hand(cls) -> "Line":
-        return cls("rings", talks=None, interactive=True)
+        """Whoever answers wants the call: he presses the 1 for which he is asked."""
+        return cls("rings", talks=None, digits="1", interactive=True)
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@
   ];
   const AREAS = ["212", "312", "408", "510", "628", "650", "707", "831", "925"];
   let current = null;
+  let isUnderWay = false;
   let shown = "";
 
   function make(name, className, ...content) {
@@ -56,8 +57,8 @@
     element.textContent = words || "";
   }
 
-  const press = (what, leg) =>
-    ask("/" + current + "/press", { what: what, leg: leg || "" }).then(
+  const press = (what, leg, digits) =>
+    ask("/" + current + "/press", { what: what, leg: leg || "", digits: digits || "" }).then(
       () => follow(),
       (error) => trouble(error.message),
     );
@@ -73,7 +74,8 @@
           : "Nobody was reached"
         : "Talked for " + seconds(call.talk_seconds);
     if (leg) return "Talking with " + (leg.name ? "the " + leg.name.toLowerCase() : leg.display);
-    return call.legs.some((one) => one.status === "ringing") ? "Ringing" : "Connecting";
+    if (call.legs.some((one) => one.status === "ringing")) return "Ringing";
+    return call.heard.length ? "Listening: the keypad answers" : "Connecting";
   }
 
   function legItem(leg) {
@@ -111,6 +113,7 @@
 
   // Seconds alone change a word in place: nothing that somebody is about to press is made anew.
   function render(call) {
+    isUnderWay = !call.ended;
     find("hang-up").hidden = call.ended;
     find("call").hidden = !call.ended;
     const text = JSON.stringify(Object.assign({}, call, call.ended ? {} : { seconds: 0, talk_seconds: 0 }));
@@ -202,6 +205,7 @@
     try {
       const call = await ask("", { to: to.value, from: from.value });
       current = call.sid;
+      isUnderWay = true;
       await follow();
       progress.scrollIntoView({ block: "nearest" });
       list();
@@ -211,7 +215,9 @@
   });
   document.querySelectorAll("[data-key]").forEach((key) => {
     key.addEventListener("click", () => {
-      to.value += key.dataset.key;
+      // during a call the keys are for whoever asks the caller to press one
+      if (isUnderWay) press("press", "", key.dataset.key);
+      else to.value += key.dataset.key;
     });
   });
   document.querySelectorAll("[data-choose]").forEach((one) => {

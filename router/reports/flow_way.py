@@ -11,6 +11,7 @@ from router.scenarios.flows import steps_in
 from router.scenarios.models import CallFlow
 from router.voice.given import Given
 from router.voice.models import Call, CallEvent, CallLeg
+from router.voice.state import caller_gone
 from router.web.filters import phone
 
 Moment = tuple[datetime, str, str]
@@ -28,7 +29,8 @@ def way_moments(session: Session, call: Call, legs: Iterable[CallLeg], events: I
     moments: list[Moment] = [(call.started_at, sentence_of(call.flow.get("given") or {}, steps), "quiet")]
     for event in events:
         facts = event.facts
-        moments.append((event.at, sentence_of(facts.get("given") or {}, steps), "quiet"))
+        if not caller_gone(facts):  # nobody hears what is answered then
+            moments.append((event.at, sentence_of(facts.get("given") or {}, steps), "quiet"))
         if facts.get("leg_sid") not in lines:
             continue
         to = phone(lines[facts["leg_sid"]])

@@ -253,7 +253,7 @@ def passed(step: Step, branch: str, answer: str | None, *, is_waiting: bool = Fa
         case "voicemail":
             return "was asked for a message"
         case "hours":
-            return f"called at {times_words(chosen.get('times') or ())}"
+            return f"called in the opening hours {times_words(chosen.get('times') or ())}"
         case "by_source":
             return f"came from {source_words(chosen.get('match') or {})}"
         case "by_area":

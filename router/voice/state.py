@@ -99,7 +99,7 @@ def derive_state(
     dials = {event.facts["step"]: event for event in events if event.kind == "dial"}
     steering = [event for event in events if event.kind in STEERING]
     known = [given or _short_form(destinations, 0)]
-    known += [_given_at(event, destinations) for event in steering if not _caller_gone(event)]
+    known += [_given_at(event, destinations) for event in steering if not caller_gone(event.facts)]
     screening = _Screening(events, spoken or any(answer.get("spoken") for answer in known))
     bridged_dials = [dial for dial in dials.values() if screening.is_bridged(dial)]
     bridged_leg = screening.bridged_leg(legs, dials.values())
@@ -113,7 +113,7 @@ def derive_state(
     ends += [
         event.at
         for event in steering
-        if _given_at(event, destinations)["leads"] == "end" or screening.is_bridged(event) or _caller_gone(event)
+        if _given_at(event, destinations)["leads"] == "end" or screening.is_bridged(event) or caller_gone(event.facts)
     ]
     if bridged_leg and bridged_leg.ended_at:
         ends.append(bridged_leg.ended_at)
@@ -293,16 +293,15 @@ def _destination(
     if answered:
         return destinations[answered[0] - 1]
     # at a turn the destination before it has ended, and its own is rung unless the caller has gone
-    places = [0, *(min(turn - _caller_gone(dial), len(destinations) - 1) for turn, dial in turns.items())]
+    places = [0, *(min(turn - caller_gone(dial.facts), len(destinations) - 1) for turn, dial in turns.items())]
     places += [destinations.index(name) for name in named if name in destinations]
     if named and named[-1] not in destinations:
         return named[-1]
     return destinations[max(0, *places)]
 
 
-def _caller_gone(event: Event) -> bool:
+def caller_gone(facts: Mapping[str, Any]) -> bool:
     """The caller hung up while a destination rang: a forwarding ends as canceled for no other reason, whatever is said of the call."""
-    facts = event.facts
     is_canceled = facts.get("status") == LegStatus.CANCELED and not is_bridged(facts.get("bridged"), facts["status"])
     return is_canceled or facts.get("call_status") in CALL_TERMINAL
 

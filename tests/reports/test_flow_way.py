@@ -32,7 +32,7 @@ ASK = {"type": "ask", "url": "https://crm.example.com/who?key=1"}
         (PRESS, "", {}, "pressed 5"),
         (PRESS, "otherwise", {}, "did not press 5"),
         ({"type": "voicemail"}, "", {"leads": "record"}, "was asked for a message"),
-        (HOURS, "branches.0.steps", {}, "called at Mon, Tue 09:00–17:30"),
+        (HOURS, "branches.0.steps", {}, "called in the opening hours Mon, Tue 09:00–17:30"),
         (HOURS, "holidays", {}, "called on a holiday"),
         (HOURS, "otherwise", {}, "called at any other time"),
         (SOURCES, "branches.0.steps", {}, "came from google / cpc"),

@@ -335,6 +335,21 @@ def test_the_page_of_a_call_tells_which_way_it_went(shop: Server, carrier: Carri
 
 
 @pytest.mark.one_database
+@pytest.mark.parametrize(("status", "is_told"), [("canceled", False), ("no-answer", True)])
+def test_what_is_answered_after_the_caller_hung_up_is_told_of_nobody(
+    shop: Server, carrier: CarrierClient, status: str, is_told: bool
+) -> None:
+    follow(shop, ring(COMPANY_LINE), say("We are sorry."))
+    (action,) = addresses(carrier.dial(NUMBER).text)
+    assert "We are sorry." in carrier.post(action, CallSid="CA1", From=ANNA, To=NUMBER, DialCallStatus=status).text
+    applier(shop).apply_all()
+    with shop.database.reading() as session:
+        call = session.scalars(select(Call)).one()
+        receipt = Receipt(session, session.get_one(Project, call.project_id), call.id)
+    assert any("heard “We are sorry.”" in text for _, text, _ in receipt.moments) == is_told
+
+
+@pytest.mark.one_database
 @pytest.mark.parametrize("digits", ["1", "2"])
 def test_a_carrier_that_does_not_say_whether_a_line_was_connected_is_believed_the_key(
     shop: Server, carrier: CarrierClient, digits: str

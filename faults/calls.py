@@ -69,8 +69,8 @@ class Case:
 
     @property
     def rings_at_once(self) -> bool:
-        """The first answer rings a line, whatever is known."""
-        return not self.looks_up and all(way.rung and not way.heard for way in self.ways)
+        """The first answer rings a line, whoever calls and whatever is known of him."""
+        return self.callers == "usual" and not self.looks_up and all(way.rung and not way.heard for way in self.ways)
 
 
 @dataclass(frozen=True)

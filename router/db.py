@@ -35,7 +35,15 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.exc import (
+    DisconnectionError,
+    InterfaceError,
+    InternalError,
+    NotSupportedError,
+    OperationalError,
+    ProgrammingError,
+)
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import DeclarativeBase, Session
 from sqlalchemy.sql.elements import ColumnElement
 from sqlalchemy.types import TypeDecorator
@@ -47,6 +55,16 @@ CONNECT_SECONDS = 3
 KEEPALIVE = {"keepalives_idle": 10, "keepalives_interval": 3, "keepalives_count": 3}
 """Seconds, and how often. A machine that has gone while it was asked is given up after 20 s; by Linux's defaults after two hours."""
 FIRST_VISIT_NUMBER = 10001
+DATABASE_FAULTS = (
+    OperationalError,
+    InternalError,
+    InterfaceError,
+    ProgrammingError,
+    NotSupportedError,
+    PoolTimeout,
+)
+"""Errors of the database itself, whatever is written: no connection, locks, deadlocks, read-only, an old schema."""
+
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 """The date of what never happened, where an index look-up has no use for NULL."""
 

@@ -47,6 +47,8 @@ LEASE = timedelta(seconds=60)
 AT_ONCE = 2
 """Deliveries under way to one receiver; 1 while it fails."""
 ACCOUNT_PAUSE = timedelta(minutes=30)
+DATABASE_PAUSE = timedelta(seconds=10)
+"""After our own database failed: that says nothing of the receiver."""
 REASON_LENGTH = 200
 MESSAGE_LENGTH = 2000
 LEASED: ColumnElement[str] = literal_column("'leased'")
@@ -83,6 +85,8 @@ class Outcome:
     milliseconds: int = 0
     retry_after: float | None = None
     refused_account: bool = False
+    database_failed: bool = False
+    """Our own; the receiver may not have been asked."""
     reference: dict[str, Any] = field(default_factory=dict)
 
 
@@ -220,6 +224,10 @@ def finish(session: Session, claim: DeliveryClaim, outcome: Outcome, now: dateti
         outcome = replace(outcome, message=masked(outcome.message))  # the answer may have his number
     delivery.lease_owner = ""
     delivery.reason = outcome.message[:REASON_LENGTH]
+    if outcome.database_failed:  # neither an attempt nor the receiver's failure
+        delivery.attempts -= 1
+        delivery.state, delivery.next_at = DeliveryState.PENDING, now + DATABASE_PAUSE
+        return True
     recorded = outcome.kind
     if outcome.kind == "retry" and outcome.refused_account:
         # no message is lost because a key ran out: this attempt does not count

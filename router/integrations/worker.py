@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 
 from router.accounts.models import Project
 from router.attribution.models import Visit
+from router.db import DATABASE_FAULTS
 from router.integrations.base import DeliveryError, Expired, Message, Sender, Skipped
 from router.integrations.crm import CRM, placeholder_values
 from router.integrations.forgetting import REASON as FORGOTTEN
@@ -142,6 +143,9 @@ class DeliveryWorker:
                 retry_after=error.retry_after,
                 refused_account=error.refused_account,
             )
+        except DATABASE_FAULTS as error:
+            unexpected = error
+            outcome = Outcome("retry", f"Our database failed: {type(error).__name__}.", database_failed=True)
         except Exception as error:
             unexpected = error
             outcome = Outcome("retry", f"Our mistake: {type(error).__name__}. The log has more.")

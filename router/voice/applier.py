@@ -23,19 +23,11 @@ from typing import Any, cast
 
 import structlog
 from sqlalchemy import Insert, bindparam, select, update
-from sqlalchemy.exc import (
-    DBAPIError,
-    InterfaceError,
-    InternalError,
-    NotSupportedError,
-    OperationalError,
-    ProgrammingError,
-)
-from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.exc import DBAPIError, NotSupportedError, ProgrammingError
 from sqlalchemy.orm import Session
 
 from router.attribution.tracking.refused import REFUSED
-from router.db import LONG_AGO, dialect_insert, insert_new, schema_state, table_of, wait_for_turns
+from router.db import DATABASE_FAULTS, LONG_AGO, dialect_insert, insert_new, schema_state, table_of, wait_for_turns
 from router.lib.file_store import LEAST_FREE
 from router.server import Server
 from router.statements import Statement
@@ -79,17 +71,8 @@ LONGEST_PAUSE = 2.0
 """Between two tries while the database does not take what it is given."""
 HEARTBEAT = timedelta(seconds=5)
 
-OF_THE_DATABASE = (
-    OperationalError,
-    InternalError,
-    InterfaceError,
-    ProgrammingError,
-    NotSupportedError,
-    PoolTimeout,
-    OSError,
-    MemoryError,
-)
-"""Errors that are no record's own: no connection, locks, deadlocks, read-only, a full disk, an old schema."""
+OF_THE_DATABASE = (*DATABASE_FAULTS, OSError, MemoryError)
+"""Errors that are no record's own: the database's, or of a full disk."""
 
 OF_EITHER = (ProgrammingError, NotSupportedError)
 """Those of OF_THE_DATABASE that may be a record's own after all: a missing column, or a value of a kind that its column does not take."""

@@ -13,13 +13,14 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, text
 
 from router.accounts.models import Project
+from router.db import DATABASE_FAULTS
 from router.integrations.base import Message
 from router.integrations.models import Delivery, DeliveryAttempt, Integration, ReceiverHealth
 from router.integrations.outbox import connect_receivers, fan_out, replay
-from router.integrations.queue import LEASE, PAUSES, DeliveryClaim, Outcome, claim, finish, next_attempt
+from router.integrations.queue import DATABASE_PAUSE, LEASE, PAUSES, DeliveryClaim, Outcome, claim, finish, next_attempt
 from router.integrations.worker import DeliveryWorker
 from router.scenarios.models import Scenario
 from router.voice.calls import CALL_EVENTS, announce
@@ -134,6 +135,28 @@ def test_a_poisonous_row_is_moved_on_before_its_exception_goes_up(office: Office
         attempt = session.scalars(select(DeliveryAttempt)).one()
     assert (row.state, row.attempts) == ("pending", 1)
     assert attempt.message == "Our mistake: ZeroDivisionError. The log has more."
+
+
+def test_a_failure_of_our_own_database_is_no_attempt_and_no_failure_of_the_receiver(
+    office: Office, webhook: Integration, inbox: Receiver
+) -> None:
+    later = NOW + timedelta(days=3650)
+    add_calls(office, 1)
+    with office.database.writing() as session:
+        session.execute(text("ALTER TABLE scenario RENAME COLUMN manager TO missing"))
+    for turn in range(len(PAUSES) + 2):  # more often than a receiver is tried
+        with pytest.raises(DATABASE_FAULTS):
+            office.worker().run_once(later + turn * DATABASE_PAUSE)
+    with office.database.reading() as session:
+        row = session.scalars(select(Delivery)).one()
+        assert not session.scalars(select(DeliveryAttempt)).all()
+        assert not session.scalars(select(ReceiverHealth)).all()
+    assert (row.state, row.attempts) == ("pending", 0)
+    assert row.reason.startswith("Our database failed: ")
+    with office.database.writing() as session:
+        session.execute(text("ALTER TABLE scenario RENAME COLUMN missing TO manager"))
+    office.worker().run_once(later + timedelta(days=1))
+    assert states(office) == {"done": 1}
 
 
 def test_several_workers_send_each_message_once(office: Office, webhook: Integration, inbox: Receiver) -> None:

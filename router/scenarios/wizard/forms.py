@@ -12,6 +12,7 @@ from wtforms import Field, FormField
 from router.lib.formats import parse_int, parse_money, plain_money
 from router.scenarios.documents import ScenarioPart
 from router.scenarios.fields import OnStep
+from router.scenarios.flows import steps_in
 from router.scenarios.schema import ScenarioSchema, Tagging, Terms, ToBuy, Upkeep
 from router.scenarios.wizard.flow_forms import (
     ChosenField,
@@ -33,6 +34,8 @@ MATCH = ("source", "medium", "campaign")
 DYNAMIC = "dynamic"
 """What a row of channels gets, if not a number."""
 
+
+FLOW_MEMBERS = ("destinations", "steps", "language", "voice")
 
 CONFIRM_HERE = "Calls to this number cost more. Tick the box if they may be forwarded there all the same."
 
@@ -190,9 +193,7 @@ class NumbersStep(StepForm):
 class ForwardingStep(StepForm):
     """Lines that ring in turn, or, as soon as there is one, steps."""
 
-    PATHS: ClassVar[Mapping[str, str]] = {
-        name: f"flow.{name}" for name in ("destinations", "steps", "language", "voice")
-    }
+    PATHS: ClassVar[Mapping[str, str]] = {name: f"flow.{name}" for name in FLOW_MEMBERS}
     step = "forwarding"
     destinations = Rows(FormField(DestinationForm, separator="."), max_entries=10, default=({}, {}))
     steps = StepRows()
@@ -240,7 +241,7 @@ def clean_form(form: MultiDict[str, str]) -> MultiDict[str, str]:
 
 def read_step(step: str, form: MultiDict[str, str], parts: Iterable[ScenarioPart], before: Values) -> Values:
     """What was typed in a step, its rows changed as the button asks (`add.channels`, `remove.channels.2`, `up.channels.2`,
-    `add.steps.0.otherwise.voicemail`).
+    `add.steps.0.otherwise.voicemail`, `undo.steps`).
 
     Args:
         before: what the draft holds of it: secrets that are not typed again stay.
@@ -249,6 +250,7 @@ def read_step(step: str, form: MultiDict[str, str], parts: Iterable[ScenarioPart
     verb, _, argument = form.get("do", "").partition(".")
     name, index = list_and_row(read, argument)
     begins = verb == "add" and name == "steps" and isinstance(read, ForwardingStep) and not read.steps.entries
+    was = read.typed()
     if (rows := rows_at(read, name)) is not None:
         rows.change(verb, index)
     typed = read.typed()
@@ -257,12 +259,27 @@ def read_step(step: str, form: MultiDict[str, str], parts: Iterable[ScenarioPart
     if begins and typed["steps"]:
         lines = [row.data for row in read._fields["destinations"].used()]
         typed |= {"steps": steps_around(lines, index), "destinations": []}
+    if step == "forwarding":
+        typed |= with_removed(verb, was, typed, before)
     if verb == "remove" and name == "steps" and (lines_left := lines_alone(typed["steps"])) is not None:
         typed |= {"steps": [], "destinations": lines_left}
     if step == "integrations":
         kept = before.get("parts", {})
         typed["parts"] = {part.name: part.read_form(form, kept.get(part.name)) for part in parts}
     return typed
+
+
+def with_removed(verb: str, was: Values, typed: Values, before: Values) -> Values:
+    """What is to be typed all the same: after `undo` what was there before steps were removed, else that it can be brought back, as
+    `{removed: {amount: of the steps that are gone, typed}}`. It can until the flow is changed again."""
+    removed = before.get("removed")
+    if verb == "undo" and removed:
+        return dict(removed["typed"])
+    amount = sum(1 for _ in steps_in(was)) - sum(1 for _ in steps_in(typed))
+    if verb == "remove" and amount > 0:
+        return {"removed": {"amount": amount, "typed": {name: was[name] for name in FLOW_MEMBERS}}}
+    is_same = all(typed[name] == before.get(name) for name in FLOW_MEMBERS)
+    return {"removed": removed} if removed and is_same else {}
 
 
 def list_and_row(form: Form, argument: str) -> tuple[str, str]:

@@ -205,6 +205,7 @@ def _page(editor: Editor, step: Step, errors: Mapping[str, str] | None = None, f
         elif step.name == "forwarding":
             steps = told(flow_typed(forms).get("steps") or ())
             shown = {"rings": rings(session, editor), "examples": examples(editor), "told": steps, "drawn": draw(steps)}
+            shown["removed"] = values["forwarding"].get("removed")
             shown["around"] = around_steps(session, editor, disabled)
         elif step.name == "tagging":
             shown = {"examples": examples(editor)}
@@ -448,5 +449,5 @@ def differing(editor: Editor) -> list[Step]:
     """The steps in which the draft says something else than what is stored now."""
     project, parts = editor.project, current_server().scenario_parts
     stored = values_of_document(editor.stored, parts, project.currency, project.country)
-    sample = {"sample": ""}
+    sample = {"sample": "", "removed": None}
     return [step for step in STEPS if editor.values[step.name] | sample != stored[step.name] | sample]

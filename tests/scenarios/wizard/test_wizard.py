@@ -258,6 +258,31 @@ def test_r2_a_button_of_rows_leads_to_the_field_that_is_typed_next(alice: FlaskC
     assert field_after(form, "add", "nothing") == "forwarding"
 
 
+@pytest.mark.one_database
+def test_r2_removed_steps_can_be_brought_back_until_the_flow_is_changed_again(alice: FlaskClient) -> None:
+    base = begin(alice)
+    alice.post(f"{base}/numbers", data={"title": "Spring", "do": "continue"})
+    hours = {"steps": "shown", "steps.0.type": "hours", "steps.0.otherwise.0.type": "say"}
+    typed = hours | {"steps.0.otherwise.0.text": "Closed.", "steps.1.type": "say", "steps.1.text": "Good day."}
+    left = {"steps": "shown", "steps.0.type": "say", "steps.0.text": "Good day."}
+
+    def press(do: str, data: dict[str, str]) -> str:
+        return alice.post(f"{base}/forwarding", data={"title": "Spring", "do": do} | data, follow_redirects=True).text
+
+    page = press("remove.steps.0", typed)
+    assert "2 steps were removed." in page
+    assert "Closed." not in page
+    for do in ("keep", "keep", "undo.steps"):
+        page = press(do, left)
+    assert "Closed." in page
+    assert "were removed" not in page
+    press("remove.steps.0", typed)
+    assert "were removed" not in press("keep", left | {"steps.0.text": "Good evening."}), "it would be lost"
+    page = press("undo.steps", left | {"steps.0.text": "Good evening."})
+    assert "Closed." not in page
+    assert "Good evening." in page
+
+
 def test_r2_a_secret_that_was_typed_is_kept_sealed_and_never_shown(
     alice: FlaskClient, server: Server, database: Database
 ) -> None:

@@ -31,6 +31,7 @@ from router.server import Server
 from router.voice.applier import adopt_unknown_calls
 from router.voice.blocking.service import guess_robocalls
 from router.voice.events import close_silent_calls, repeat_fan_out
+from router.voice.machine_jobs import lead_callers_on
 from router.voice.reconciliation import reconcile_hourly
 from router.voice.recording_jobs import advance_recordings, expire_recordings, look_for_recordings
 from router.voice.sounds import delete_retired_sounds
@@ -94,6 +95,11 @@ def carrier_jobs() -> list[PeriodicJob]:
     ]
 
 
+def redirect_jobs() -> list[PeriodicJob]:
+    """Callers listen to a machine meanwhile: they wait for nothing else."""
+    return [PeriodicJob("lead_callers_on", timedelta(0), _until_none_is_due(lead_callers_on))]
+
+
 def recording_jobs() -> list[PeriodicJob]:
     """Files of minutes that come from the carrier."""
     return [
@@ -129,7 +135,15 @@ class Worker:
             signal.signal(name, lambda number, frame: self.stop.set())
         helpers = [
             threading.Thread(target=keep_doing, args=(self.server, jobs(), self.stop), name=jobs.__name__)
-            for jobs in (quick_jobs, outside_jobs, carrier_jobs, recording_jobs, renewal_jobs, planner_jobs)
+            for jobs in (
+                quick_jobs,
+                outside_jobs,
+                carrier_jobs,
+                redirect_jobs,
+                recording_jobs,
+                renewal_jobs,
+                planner_jobs,
+            )
         ]
         for helper in helpers:
             helper.start()

@@ -555,6 +555,13 @@ class NumberShop(Protocol):
     def delete_recording(self, recording_sid: str) -> None:
         """The carrier keeps nothing of it; one that is not there any more is deleted already."""
 
+    def redirect_call(self, call_sid: str, address: str) -> None:
+        """The carrier leaves what it does in a call, be it a talk, and asks this address what happens next.
+
+        Raises:
+            Gone, NotForUs: the call has ended, or goes on as it did.
+        """
+
     def account(self) -> AccountState:
         """How it stands with our account."""
 

@@ -253,6 +253,7 @@ def outside_world(settings: Settings, places: Places) -> ControlServer:
         account=account_sid,
         book=CallBook(account.path),
     )
+    accounts.redirect = simulator.redirect
     inbox = Inbox(utc_now, wsgi_receiver(OdooFake(CRM_DATABASE, places.crm_key)))
     mounts: dict[str, Mount] = {"/demo/inbox": inbox.receive, "/json/2/": inbox.receive_crm}
     mounts |= dict.fromkeys((f"/{VERSION}/", *ELSEWHERE), accounts.reply)

@@ -304,7 +304,7 @@ class Recording(StrictSchema):
 
 class RingStep(Step):
     """Rings lines of the company. `returning_first`: whoever talked to this caller last rings first. With `accept` a line has answered
-    once 1 is pressed there; with `detect_machines` a voicemail that answers is not connected."""
+    once 1 is pressed there; with `detect_machines` the call leaves a voicemail that has answered, where anything follows."""
 
     type: Literal["ring"]
     destinations: Annotated[list[RingDestination], Field(min_length=1, max_length=10)]

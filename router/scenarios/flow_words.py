@@ -173,7 +173,7 @@ def _ring_details(step: Step) -> Iterator[str]:
     if step.get("accept"):
         yield "takes the call with 1"
     if step.get("detect_machines"):
-        yield "voicemails are not connected"
+        yield "goes on when a voicemail answers"
     if recording:
         yield "is recorded"
 

@@ -18,6 +18,7 @@ from router.voice.calls import ReceiverFailed, announce, mark_due
 from router.voice.claims import settle_claims
 from router.voice.clocks import by_database, clock_fault
 from router.voice.given import Given
+from router.voice.machines import note_machines
 from router.voice.models import Call, CallEvent, CallLeg, JournalPosition, SetAsideRecord
 from router.voice.recordings import note_recordings
 from router.voice.routing import destinations_of
@@ -97,6 +98,7 @@ def update_calls(
     events = {sid: [Event(*row) for row in rows] for sid, rows in zip(calls, stored, strict=True)}
     settle_claims(session, calls, events, now)
     note_recordings(session, calls, events, now)
+    note_machines(session, calls, events, now)
     legs: list[dict[str, Any]] = []
     news: list[tuple[str, Call]] = []
     for sid in (sid for sid in flows if sid in calls):

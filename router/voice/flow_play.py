@@ -27,7 +27,7 @@ from router.scenarios.flow_steps import AskStep, MenuStep, PlayStep, PressKeySte
 from router.scenarios.flow_words import ToldStep, told
 from router.voice.blocking.rules import Blocked, CallGuard, because_words, blocked_plan, shown_pattern
 from router.voice.call_so_far import CallSoFar, Surroundings, Visit, Wanted, read_known, read_place
-from router.voice.interpreter import Program, Way, next_plan, whisper_plan
+from router.voice.interpreter import GOES_ON, Program, Way, next_plan, whisper_plan
 
 MOST_EVENTS = 200
 """More than these are not played: a flow of this many turns nobody follows."""
@@ -212,6 +212,9 @@ class _Player:
         if what == "answers":
             self._scene.talked_to = forward.targets[int(index)].to
             self._add("ended", TALK)
+            return None
+        if what == "machine" and f"&{GOES_ON}=" not in forward.targets[int(index)].machine_address:
+            self._add("ended", "The caller stays with the voicemail: nothing follows where the call could go on.")
             return None
         status: Any = what if what in ("busy", "failed") else "no_answer"
         result = DialResult(so_far.call.sid, None, status, False, None, None)

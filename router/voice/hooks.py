@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial, wraps
 from typing import Any
+from urllib.parse import urlencode
 
 import structlog
 from flask import Blueprint, Response, g, request
@@ -35,6 +36,7 @@ from router.voice.direct import direct_writer_of
 from router.voice.first_answers import first_given, project_given
 from router.voice.following import routing_of
 from router.voice.given import given_by
+from router.voice.interpreter import GOES_ON
 from router.voice.models import BLOCKED, EXTERNAL
 from router.voice.recordings import recording_event
 from router.voice.records import Record, event_record, inbound_record, text_record
@@ -45,7 +47,7 @@ from router.web.access import Audience, guard
 log = structlog.get_logger(__name__)
 
 Facts = dict[str, Any]
-LONGEST_TOLD = 30
+LONGEST_TOLD, LONGEST_SID = 30, 64
 BELIEVED = timedelta(days=1)
 """A carrier's date that is further from our clock is nonsense."""
 
@@ -180,8 +182,10 @@ def inbound(server: Server) -> Plan:
 @always_answers
 def dial_ended(server: Server, call_sid: str, place: str) -> Plan:
     """Forwarding ended before this place of the flow: the conversation is over, or what follows is done. A destination that the carrier did
-    not ring because of the caller's number is rung again with ours."""
+    not ring because of the caller's number is rung again with ours. `machine` in the address: the caller is led on from this leg."""
     result = carrier_of(server).read_dial_result(_form())
+    if machine := request.args.get("machine", ""):
+        result = replace(result, leg_sid=machine[:LONGEST_SID], status="no_answer", bridged=False, seconds=None)
     showed_caller = request.args.get("caller_id") == "caller"
     if result.status == "failed" and not result.bridged and showed_caller:
         return _go_on(server, call_sid, read_place(place) or NOWHERE, None, result=result, showed_caller=True)
@@ -279,8 +283,14 @@ def machine_told(call_sid: str) -> Response:
     carrier, form, now = carrier_of(server), _form(), server.now()
     leg_sid = carrier.read_inbound(form).sid
     facts = {"leg_sid": leg_sid, "machine": carrier.read_machine(form), **_step_told()}
+    if facts["machine"] and GOES_ON in request.args:
+        facts["goes_on"] = urlencode({name: value for name, value in request.args.items() if name in LED_ON_BY})
     keep(server, event_record(_checked_sid(call_sid), f"machine:{leg_sid}", Event("machine", now, facts), now))
     return Response(status=204)
+
+
+LED_ON_BY = ("flow", "start", "visit", "source", "medium", "campaign", "caller", "answerer")
+"""What an address of a machine holds for the one at which the call goes on."""
 
 
 def _step_told() -> Facts:

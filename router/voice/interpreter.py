@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, Literal
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from router.carriers.base import (
     DialResult,
@@ -67,6 +67,8 @@ IN_A_CIRCLE = (
 ACCEPT = "A call is waiting for you. Press 1 to take it."
 ACCEPT_KEY = "1"
 ACCEPT_SECONDS = 10
+GOES_ON = "on"
+"""In the address at which the carrier says that a machine has answered: the call is led on then."""
 MOST_LETTERS = 3000
 """That one document reads out before the carrier is asked to come again: a document has 64 kB, a letter up to five bytes."""
 
@@ -392,8 +394,9 @@ class _Run:
         announced = announced if turn == 0 and not self._own_id else []
         if plan := self._hear(step, turn, announced):
             return plan
+        goes_on = turn + 1 < len(groups) or self._program.follows[step.id] is not None
         forward = Forward(
-            tuple(self._target(step, turn, line, screen) for line in group),
+            tuple(self._target(step, turn, line, screen, goes_on) for line in group),
             max(line.ring_seconds for line in group),
             self._shown_number(),
             self._dial_address(Place(step.id, turn + 1), screen),
@@ -402,7 +405,8 @@ class _Run:
         )
         return (*self._plan, forward)
 
-    def _target(self, step: RingStep | AskStep, turn: int, line: RingDestination, screen: str) -> Target:
+    def _target(self, step: RingStep | AskStep, turn: int, line: RingDestination, screen: str, goes_on: bool) -> Target:
+        """`goes_on`: somebody else can be rung, or something follows, when a machine answers here."""
         place = Place(step.id, turn)
         leg_address = f"{self._around.base_url}/voice/leg/{self._call.sid}"
         if isinstance(step, AskStep) or not step.id:
@@ -413,7 +417,7 @@ class _Run:
             line.to,
             f"{leg_address}?{self._step_query(place)}{f'&screen={screen}' if screen else ''}",
             self.whisper_address(place) if screen else "",
-            self._told(f"machine/{self._call.sid}", step, turn) if step.detect_machines else "",
+            self._machine_address(step, turn, goes_on) if step.detect_machines else "",
             line.extension,
             tuple(headers),
             line.transport,
@@ -507,6 +511,14 @@ class _Run:
         query = self._so_far.query(**self._known.query(place.step), **doubtful)
         screened = f"&screen={screen}" if screen else ""
         return f"{self._around.base_url}/voice/dial/{self._call.sid}/{place}?{query}{screened}"
+
+    def _machine_address(self, step: RingStep, turn: int, goes_on: bool) -> str:
+        """With all by which the call is led on, where something follows."""
+        told = self._told(f"machine/{self._call.sid}", step, turn)
+        if not goes_on:
+            return told
+        start = round(self._so_far.started_at.timestamp() * 1000)
+        return f"{told}&{urlencode({GOES_ON: 1, 'start': start, **self._known.query(step.id)})}"
 
     def _told(self, what: str, step: AnyStep, turn: int = 0) -> str:
         """Where the carrier says something of a step, which leads to nothing."""

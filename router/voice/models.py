@@ -234,6 +234,24 @@ class CallRecording(Base):
     """When something is to be done with it, or until when somebody is at it; None: nothing."""
 
 
+class Redirect(Base):
+    """A caller whom a machine has answered, and who is to be led on to what follows in the flow."""
+
+    __tablename__ = "redirect"
+    __table_args__ = (partial_index("ix_redirect_due", "next_at", where="next_at IS NOT NULL"),)
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    project_id: Mapped[int] = mapped_column(BigId)
+    call_sid: Mapped[str] = mapped_column(String(64))
+    leg_sid: Mapped[str] = mapped_column(String(64), unique=True)
+    """Of the line that the machine has answered."""
+    path: Mapped[str] = mapped_column(Text)
+    """Of our address where the call goes on."""
+    told_at: Mapped[datetime]
+    next_at: Mapped[datetime | None]
+    """When something is to be done, or until when somebody is at it; None: it is done, or too late."""
+
+
 class CallLogFile(Base):
     """The call log of another service that a person sent last, until the person applies it (R13)."""
 

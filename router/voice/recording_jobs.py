@@ -91,13 +91,13 @@ def _advance(server: Server, claim: Claim[CallRecording]) -> None:
             case RecordingState.WAITING:
                 _fetch(server, claim)
             case RecordingState.KEPT:
-                shop_of_recording(server, recording).delete_recording(recording.sid)
+                shop_of_call(server, recording.project_id, recording.call_sid).delete_recording(recording.sid)
                 _finish(server, claim, {"is_at_carrier": False, "next_at": None, "attempts": 0, "reason": ""})
             case RecordingState.REMOVING:  # here first: what the carrier has is out of everybody's sight
                 store = store_named(settings, recording.store) if recording.store else store_of(settings)
                 store.remove(recording.file)
                 if recording.is_at_carrier:
-                    shop_of_recording(server, recording).delete_recording(recording.sid)
+                    shop_of_call(server, recording.project_id, recording.call_sid).delete_recording(recording.sid)
                 gone = {"is_at_carrier": False, "next_at": None, "size": None, "store": ""}
                 _finish(server, claim, gone | {"state": RecordingState.REMOVED})
     except (ShopError, StoreError, SettingsError, OSError, TriedTooOften) as error:
@@ -135,7 +135,7 @@ def _fetch(server: Server, claim: Claim[CallRecording]) -> None:
     recording = claim.job
     if recording.attempts > len(PAUSES) + 1:
         raise TriedTooOften("It was tried too often without an end.")
-    shop = shop_of_recording(server, recording)
+    shop = shop_of_call(server, recording.project_id, recording.call_sid)
     store, part = store_of(server.settings), incoming(server.settings) / f"{recording.file}.{secrets.token_hex(4)}"
     private_folder(part.parent)
     check_room(part.parent)
@@ -177,8 +177,8 @@ def _fetch(server: Server, claim: Claim[CallRecording]) -> None:
     write_and_announce(server, finish)
 
 
-def shop_of_recording(server: Server, recording: CallRecording) -> NumberShop:
-    """The carrier's side at the account that recorded it: where the number is that was called.
+def shop_of_call(server: Server, project_id: int, call_sid: str) -> NumberShop:
+    """The carrier's side at the account that has a call: where the number is that was called.
 
     Raises:
         ShopError, SettingsError: this account cannot be used.
@@ -187,10 +187,10 @@ def shop_of_recording(server: Server, recording: CallRecording) -> NumberShop:
         Call, Call.number_id == TrackingNumber.id
     )
     with server.database.reading() as session:
-        number = session.execute(called.where(Call.sid == recording.call_sid)).first()
+        number = session.execute(called.where(Call.sid == call_sid)).first()
     if number is None or (number.owned_elsewhere and not number.carrier_account):
-        return shop_of_project(server, recording.project_id)
-    return shop_at(server, recording.project_id, number.carrier_account)
+        return shop_of_project(server, project_id)
+    return shop_at(server, project_id, number.carrier_account)
 
 
 def _tell(server: Server, session: Session, recording: CallRecording, now: datetime, announcing: bool) -> None:

@@ -230,10 +230,22 @@ def test_a_whisper_alone_is_heard_and_connects() -> None:
 def test_a_machine_that_answers_is_not_connected_where_they_are_listened_for() -> None:
     program = steps(ring(OFFICE, detect_machines=True))
     target = forward_in(plan_of(program, beginning())).targets[0]
-    assert target.machine_address.startswith(f"{BASE}/voice/machine/CA1?flow=7&step=s1.0")
+    assert target.machine_address == f"{BASE}/voice/machine/CA1?flow=7&step=s1.0", "nothing follows"
     asked = arriving_at(target.whisper_address, beginning())
     assert whisper_plan(program, AROUND, asked) == ()
     assert whisper_plan(program, AROUND, replace(asked, is_machine=True)) == (HangUp(),)
+
+
+def test_where_something_follows_the_address_of_a_machine_says_by_what_the_call_is_led_on() -> None:
+    known = Known(visit=Visit.of(7, "google", "cpc", ""))
+    asking = ring(OFFICE, SHOP, detect_machines=True, whisper={"text": "{source}"})
+    for program, led_on in ((steps(asking), [True, False]), (steps(asking, say("Sorry.")), [True, True])):
+        for turn, goes_on in enumerate(led_on):
+            at = beginning(known=known, place=Place("s1", turn) if turn else None)
+            address = forward_in(plan_of(program, at)).targets[0].machine_address
+            start = round(MONDAY.timestamp() * 1000)
+            more = f"&on=1&start={start}&visit=7&source=google&medium=cpc" if goes_on else ""
+            assert address == f"{BASE}/voice/machine/CA1?flow=7&step=s1.{turn}{more}"
 
 
 @pytest.mark.parametrize(

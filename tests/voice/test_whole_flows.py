@@ -9,16 +9,20 @@ import pytest
 from sqlalchemy import select
 
 from router.accounts.models import Project, raise_list_version
+from router.carriers.base import Gone, NotForUs, OutcomeUnknown, TryLater
 from router.carriers.simulator import AFTER_HANG_UP, CallerScript, Chance, Faults, Line, Simulator, VirtualClock
 from router.carriers.simulator.call import PhoneCall
+from router.carriers.simulator.stage import Courier
+from router.carriers.twilio.twiml import STEERING
 from router.config import Settings
 from router.scenarios.flow_document import FlowSchema
 from router.scenarios.flows import store_flow
 from router.scenarios.models import Scenario
 from router.server import Server
+from router.voice import machine_jobs
 from router.voice.calls import call_ended
 from router.voice.events import close_silent_calls
-from router.voice.models import Call
+from router.voice.models import Call, Redirect
 from tests.application import Applications
 from tests.carriers.twiml_checker import check_document
 from tests.factories import NOON, make_project, make_scenario, make_sound
@@ -35,6 +39,7 @@ class Exchange:
     def __init__(self, server: Server, token: str, clock: VirtualClock) -> None:
         self.server, self.clock, self._token = server, clock, token
         self.ended: list[tuple[str, str]] = []
+        self.carrier: Simulator | None = None
         with server.database.writing() as session:
             project = make_project(session, timezone="Europe/Berlin")
             self._scenario_id = make_scenario(session, project, [NUMBER, OTHER_NUMBER]).id
@@ -57,7 +62,7 @@ class Exchange:
     ) -> tuple[PhoneCall, Call]:
         """A call as it was played, and as it is stored some hours later."""
         base_url = self.server.settings.base_url
-        carrier = Simulator(base_url, self._token, clock=self.clock, lines=lines, faults=faults)
+        carrier = self.carrier = Simulator(base_url, self._token, clock=self.clock, lines=lines, faults=faults)
         try:
             played = carrier.call(caller, NUMBER, script)
         finally:
@@ -189,3 +194,89 @@ def test_the_carrier_fetches_what_callers_and_lines_hear(exchange: Exchange) -> 
             path.unlink()
     played, call = exchange.call(CallerScript(digits="1"), {"*": Line.answers(digits="1")})
     assert (played.errors, call.status) == ([], "answered"), "after a moment of silence"
+
+
+class Refusing:
+    """A carrier that leads nobody on."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error, self.asked = error, 0
+
+    def redirect_call(self, call_sid: str, address: str) -> None:
+        self.asked += 1
+        raise self.error
+
+
+class Leading:
+    """The carrier's REST side, beside the call that it plays."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+
+    def redirect_call(self, call_sid: str, address: str) -> None:
+        carrier = self._exchange.carrier
+        assert carrier
+        if not carrier.redirect(call_sid, address + STEERING):
+            raise NotForUs("It said: 21220 Call is not in-progress.")
+
+
+def with_worker(exchange: Exchange, shop: Any, patch: pytest.MonkeyPatch, seconds: float = 1.0) -> None:
+    """The worker leads callers on so many seconds after the carrier has told of a machine."""
+    send, server = Courier.send, exchange.server
+    server.shop = shop
+
+    def and_work(courier: Courier, kind: str, *values: Any) -> Any:
+        answer = send(courier, kind, *values)
+        if kind == "detection":
+            server.now = lambda: exchange.clock.now() + timedelta(seconds=seconds)
+            machine_jobs.lead_callers_on(server, server.now())
+            server.now = exchange.clock.now
+        return answer
+
+    patch.setattr(Courier, "send", and_work)
+
+
+MACHINE, PERSON = Line.voicemail(3), Line.answers(talks=40)
+LISTENING = ring(OFFICE, SHOP, detect_machines=True)
+LED_ON: dict[str, tuple[list[Any], dict[str, Line], tuple[str, str], list[str]]] = {
+    "to the next line": ([LISTENING], {OFFICE: MACHINE, "*": PERSON}, ("answered", SHOP), [OFFICE, SHOP]),
+    "to the next step": (
+        [ring(OFFICE, detect_machines=True), VOICEMAIL],
+        {"*": MACHINE},
+        ("voicemail", OFFICE),
+        [OFFICE],
+    ),
+    "twice": ([LISTENING, VOICEMAIL], {"*": MACHINE}, ("voicemail", SHOP), [OFFICE, SHOP]),
+    "not from a person": ([LISTENING], {"*": PERSON}, ("answered", OFFICE), [OFFICE]),
+    "not where nothing follows": ([ring(OFFICE, detect_machines=True)], {"*": MACHINE}, ("missed", OFFICE), [OFFICE]),
+}
+
+
+@pytest.mark.one_database
+def test_a_caller_whom_a_machine_answers_is_led_on(exchange: Exchange, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_worker(exchange, Leading(exchange), monkeypatch)
+    for kind, (steps, lines, ended, rung) in LED_ON.items():
+        exchange.ended.clear()
+        exchange.use({"steps": steps})
+        played, call = exchange.call(CallerScript(talks=50), lines)
+        assert played.errors == [], kind
+        assert (call.status, call.destination) == ended, kind
+        assert [leg.to for leg in played.legs] == rung, kind
+        assert exchange.ended == [(call.sid, call.status)], kind
+        assert bool(played.sent("redirected")) == (len(rung) > 1 or call.status == "voicemail"), kind
+
+
+@pytest.mark.one_database
+def test_a_caller_who_cannot_be_led_on_stays_connected(exchange: Exchange, monkeypatch: pytest.MonkeyPatch) -> None:
+    exchange.use({"steps": [LISTENING]})
+    refusals = (NotForUs("no"), Gone("no"), TryLater("no"), OutcomeUnknown("no"))
+    for error, seconds, asked in (*((error, 1.0, 1) for error in refusals), (NotForUs("late"), 16.0, 0)):
+        shop = Refusing(error)
+        with pytest.MonkeyPatch.context() as patch:
+            with_worker(exchange, shop, patch, seconds)
+            played, call = exchange.call(CallerScript(talks=50), {"*": MACHINE})
+        assert (played.errors, shop.asked) == ([], asked)
+        assert (call.status, call.destination, len(played.legs)) == ("missed", OFFICE, 1)
+        with exchange.server.database.reading() as session:
+            (due,) = session.scalars(select(Redirect.next_at).where(Redirect.call_sid == call.sid))
+        assert (due is not None) == isinstance(error, TryLater), "what may have been done is not done again"

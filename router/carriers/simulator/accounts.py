@@ -3,7 +3,7 @@
 import base64
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from router.carriers.simulator.account import Account
@@ -22,7 +22,9 @@ class Accounts:
     """
 
     def __init__(self, path: Path, sid: str, token: str) -> None:
-        self.servers = Rest(Account(path), sid, token, standing=everyday_standing())
+        self.redirect: Callable[[str, str], bool] = lambda sid, url: False
+        """Makes a call go on at an address, as `Simulator.redirect` does."""
+        self.servers = self._rest(Account(path), sid, token)
         self._path, self._sid = path, sid
         self._others: dict[str, tuple[str, Rest]] = {}
         self._lock = threading.Lock()
@@ -38,9 +40,14 @@ class Accounts:
         with self._lock:
             known, rest = self._others.get(sid, ("", self.servers))
             if known != token:
-                rest = Rest(Account(self._path, sid), sid, token, standing=everyday_standing())
+                rest = self._rest(Account(self._path, sid), sid, token)
                 self._others[sid] = token, rest
         return rest.answer(method, target, headers, body)
+
+    def _rest(self, account: Account, sid: str, token: str) -> Rest:
+        return Rest(
+            account, sid, token, standing=everyday_standing(), redirect=lambda call, url: self.redirect(call, url)
+        )
 
     def signer(self, e164: str) -> tuple[str, str] | None:
         """SID and token of the account at which a number is rented; None: the server's, or one that has not signed in yet."""

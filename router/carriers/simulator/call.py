@@ -224,11 +224,13 @@ class Exchange:
 
 @dataclass(frozen=True)
 class Button:
-    """Somebody acts: the caller (`leg` is empty) or the company's side. what: answer, busy, no_answer, hang_up, press."""
+    """Somebody acts: the caller (`leg` is empty) or the company's side. what: answer, busy, no_answer, hang_up, press; redirect: the
+    account's owner, who wants the call to go on at the address `url`."""
 
     what: str
     leg: str = ""
     digits: str = ""
+    url: str = ""
 
 
 @dataclass

@@ -9,7 +9,7 @@ import phonenumbers
 
 from router.carriers.simulator.call import Button, Leg, Line, PhoneCall
 from router.carriers.simulator.recordings import Recorder
-from router.carriers.simulator.stage import CallerGone, Document, Stage, duration_values
+from router.carriers.simulator.stage import CallerGone, Document, Redirected, Stage, duration_values
 from router.carriers.simulator.twiml import CallError, Element
 
 RING_SECONDS = 30
@@ -62,7 +62,7 @@ class Dialing:
         """Rings and lets talk; returns what the action is told.
 
         Raises:
-            CallerGone: after every leg has been ended and reported. `values` tells what the action is told then.
+            CallerGone, Redirected: after every leg has been ended and reported. `values` tells what the action is told then.
         """
         if not (self._dial.flag("answerOnBridge") and self._is_first):
             self._stage.answer()
@@ -76,7 +76,8 @@ class Dialing:
                     self._connect(winner)
                 if winner is not None or self._is_left:
                     break
-        except CallerGone:
+        except (CallerGone, Redirected):
+            self._stage.hangs_up_at = None
             for ringing in self._ringing:
                 self._move(ringing, "completed" if ringing.leg.answered_at else "canceled")
             raise

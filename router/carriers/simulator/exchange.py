@@ -120,6 +120,14 @@ class Simulator:
     def press(self, call: PhoneCall, button: Button) -> None:
         call.inbox.put(button)
 
+    def redirect(self, sid: str, url: str) -> bool:
+        """The call goes on at this address, whatever it does now; False when nobody is on the line."""
+        call = self.find(sid)
+        if call is None or call.status != "in-progress" or call.ended_at is not None:
+            return False
+        self.press(call, Button("redirect", url=url))
+        return True
+
     def find(self, sid: str) -> PhoneCall | None:
         return self._calls.get(sid)
 

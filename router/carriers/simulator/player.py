@@ -8,7 +8,7 @@ from urllib.parse import urljoin
 from router.carriers.simulator.call import Line, new_sid
 from router.carriers.simulator.dialing import Dialing
 from router.carriers.simulator.recordings import Recorder
-from router.carriers.simulator.stage import CallerGone, Document, Stage, duration_values
+from router.carriers.simulator.stage import CallerGone, Document, Redirected, Stage, duration_values
 from router.carriers.simulator.twiml import CallError, Element
 
 APOLOGY = "We're sorry, an application error has occurred. Goodbye."
@@ -63,8 +63,12 @@ class Player:
         try:
             document: Document | None = self._next("inbound", where.voice, where.voice, {}, where.voice_method)
             while document is not None:
-                following = (self._play(verb, document) for verb in document.verbs)
-                document = next(filter(None, following), None)
+                here = document
+                try:
+                    following = (self._play(verb, here) for verb in here.verbs)
+                    document = next(filter(None, following), None)
+                except Redirected as redirected:  # what was done is left as it is, and no action is asked
+                    document = self._next("redirected", here.url, redirected.url, {})
         except CallerGone:
             self._hung_up()
         except (HangUp, Left):

@@ -54,6 +54,7 @@ KINDS = {
     ("Addresses", 1, "GET"): "address",
     ("Calls", 0, "GET"): "calls",
     ("Calls", 1, "GET"): "call",
+    ("Calls", 1, "POST"): "redirect",
     ("Calls", 2, "GET"): "recordings of a call",
     ("Recordings", 0, "GET"): "recordings",
     ("Recordings", 1, "GET"): "recording",
@@ -109,11 +110,13 @@ class Rest:
         token: str,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         standing: Standing | None = None,
+        redirect: Callable[[str, str], bool] = lambda sid, url: False,
     ) -> None:
+        """`redirect`: makes the call with this SID go on at an address; False: it is not in progress."""
         self.account = account
         self.standing = standing or Standing()
         self._calls = CallBook(account.path, account.sid)
-        self._now = now
+        self._now, self._redirect = now, redirect
         self._sid, self._token = sid, token
         self._signed_in = b"Basic " + base64.b64encode(f"{sid}:{token}".encode())
         self._base = f"/{VERSION}/Accounts/{quote(sid, safe='')}"
@@ -254,6 +257,15 @@ class Rest:
             case "call":
                 call = self._calls.find_call(sid)
                 return Answer(200, self._call(call)) if call else not_found()
+            case "redirect":
+                call = self._calls.find_call(sid)
+                if call is None:
+                    return not_found()
+                if not values.get("Url", "").startswith(("http://", "https://")):
+                    return refused(21205, "Url is not a valid URL")
+                if not self._redirect(sid, values["Url"]):
+                    return refused(21220, "Call is not in-progress. Cannot redirect.")
+                return Answer(200, self._call(call))
             case "calls":
                 return self._list("Calls", "calls", self._calls.calls, self._call, values)
             case "recording":

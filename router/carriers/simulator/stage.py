@@ -248,6 +248,14 @@ class CallerGone(Exception):
     """The caller hung up."""
 
 
+class Redirected(Exception):
+    """The account's owner wants the call to go on at another address."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.url = url
+
+
 @dataclass(frozen=True)
 class Document:
     """TwiML and the address it came from."""
@@ -309,6 +317,7 @@ class Stage:
 
         Raises:
             CallerGone: the caller hangs up before.
+            Redirected: the call is to go on elsewhere.
         """
         while True:
             end = min(until, self.hangs_up_at or until)
@@ -319,6 +328,8 @@ class Stage:
             if button is not None:
                 if button.what == "hang_up":
                     raise CallerGone
+                if button.what == "redirect":
+                    raise Redirected(button.url)
                 self.call.digits += button.digits
                 if self.heeds_keys and button.digits:
                     return button

@@ -12,12 +12,13 @@ import pytest
 from twilio.base.exceptions import TwilioRestException  # type: ignore[import-untyped]  # twilio ships no types
 
 from router.carriers import SIMULATED_ACCOUNT
+from router.carriers.base import Gone, NotForUs
 from router.carriers.simulator import CallerScript, Faults, Line, Signalling, Simulator, VirtualClock
 from router.carriers.simulator.account import Account
 from router.carriers.simulator.call_book import BadFilter, CallBook, moments
 from router.carriers.simulator.rest import Rest, RestServer
 from router.lib.http_client import trusted_authorities
-from tests.carriers.rest import twilio_client
+from tests.carriers.rest import make_shop, twilio_client
 from tests.carriers.simulator.conftest import (
     CALLER,
     NUMBER,
@@ -28,6 +29,7 @@ from tests.carriers.simulator.conftest import (
     Exchanges,
     TwimlServer,
     dial,
+    number,
     response,
 )
 
@@ -41,14 +43,20 @@ class Carrier:
     def __init__(self, path: Path, exchange: Exchanges) -> None:
         self.clock = VirtualClock(START)
         self.account = Account(path)
-        self.server = RestServer(Rest(self.account, SIMULATED_ACCOUNT, TOKEN, self.clock.now))
+        self.simulator: Simulator | None = None
+        rest = Rest(self.account, SIMULATED_ACCOUNT, TOKEN, self.clock.now, redirect=self._redirect)
+        self.server = RestServer(rest)
         self.server.start()
         self._exchange = exchange
         self.twilio = twilio_client(self.server.url, SIMULATED_ACCOUNT, TOKEN)
 
     def exchange(self, **options: Any) -> Simulator:
         book = CallBook(self.account.path)
-        return self._exchange(clock=self.clock, book=book, rest_url=self.server.url, **options)
+        self.simulator = self._exchange(clock=self.clock, book=book, rest_url=self.server.url, **options)
+        return self.simulator
+
+    def _redirect(self, sid: str, url: str) -> bool:
+        return self.simulator is not None and self.simulator.redirect(sid, url)
 
     def wait(self, seconds: float) -> None:
         self.clock._now += timedelta(seconds=seconds)
@@ -278,6 +286,39 @@ def test_a_voicemail_is_recorded_as_long_as_it_was_spoken(carrier: Carrier, twim
     assert (told["RecordingDuration"], told["RecordingSource"], told["RecordingChannels"]) == ("7", "RecordVerb", "1")
     assert sound(carrier.get(told["RecordingUrl"]).content) == (7, 1)
     assert carrier.get(told["RecordingUrl"] + "?RequestedChannels=2").status_code == 400
+
+
+def test_a_call_in_progress_goes_on_where_its_owner_says(carrier: Carrier, twiml: TwimlServer) -> None:
+    shop = make_shop(carrier.server.url)
+    refused: list[str] = []
+
+    def redirect(values: dict[str, str]) -> str:
+        try:
+            shop.redirect_call(values["ParentCallSid"], f"{twiml.url}/elsewhere?on=1")
+        except NotForUs as error:
+            refused.append(str(error))
+        return ""
+
+    told = {"statusCallback": "/leg", "statusCallbackEvent": "ringing answered"}
+    leg = number(SALES, machineDetection="Enable", amdStatusCallback="/machine", **told)
+    twiml.pages |= {INBOUND: response(dial(leg, action="/action")), "/elsewhere": response("<Say>On</Say>")}
+    twiml.pages |= {"/leg": redirect, "/machine": lambda values: redirect({"ParentCallSid": call_sid(carrier)})}
+    call = carrier.exchange(lines={SALES: Line.voicemail(3)}).call(CALLER, NUMBER)
+    assert call.errors == []
+    assert len(refused) == 2, "nobody is connected while it rings, and when the line has just answered"
+    assert all("21220" in sentence for sentence in refused)
+    assert (call.heard, [leg.status for leg in call.legs]) == (["On"], ["completed"])
+    assert "/action" not in twiml.paths()
+    assert twiml.paths()[-1] == "/voice/status"
+    with pytest.raises(NotForUs, match="21220"):
+        shop.redirect_call(call.sid, f"{twiml.url}/elsewhere")
+    with pytest.raises(Gone):
+        shop.redirect_call("CA0", f"{twiml.url}/elsewhere")
+
+
+def call_sid(carrier: Carrier) -> str:
+    assert carrier.simulator
+    return carrier.simulator.latest()[0].sid
 
 
 def test_a_recording_can_be_deleted(carrier: Carrier, twiml: TwimlServer) -> None:

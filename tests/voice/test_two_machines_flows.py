@@ -47,7 +47,7 @@ def steered(played: PhoneCall) -> list[Exchange]:
     """The requests whose documents the carrier played: without repetitions, and without those after the caller has gone."""
     found: list[Exchange] = []
     for exchange in played.exchanges:
-        if exchange.kind not in CONTROLLING or exchange.kind == "whisper":
+        if exchange.kind not in CONTROLLING or exchange.kind == "whisper" or exchange.error:
             continue
         in_vain = exchange.kind in ("action", "record") and exchange.values["CallStatus"] in GONE
         if not in_vain and not (found and (found[-1].url, found[-1].values) == (exchange.url, exchange.values)):
@@ -167,7 +167,7 @@ def test_r12_the_story_is_what_happened_in_each_order_of_two_journals(
     assert played.sent("fallback") == []
     assert {ANNA, NUMBER, OTHER_NUMBER}.isdisjoint(leg.to for leg in played.legs)
     for exchange in played.exchanges:
-        if exchange.kind in CONTROLLING:
+        if exchange.kind in CONTROLLING and not exchange.error:  # on a busy machine a try may end without an answer
             check_document(exchange.body, whisper=exchange.kind == "whisper")
     check_stories(machines, played, stories(played, faults))
 

@@ -122,8 +122,9 @@ def apply_records(server: Server, session: Session, records: Sequence[Record], n
     """The calls that something happened to, with the flow that the carrier goes on by."""
     told: dict[str, Record] = {}
     """Events with which the carrier told of their call."""
-    for sid, key in stored:
-        record = events[sid, key]
+    for (sid, key), record in reversed(events.items()):  # in their order
+        if (sid, key) not in stored:
+            continue
         touched.setdefault(sid, None)
         if record["began"]:
             touched[sid] = record["began"]["flow"]
@@ -178,7 +179,8 @@ def _apply_beginnings(
             continue
         adopted = session.get(UnknownCall, sid)
         is_adopted = adopted is not None and adopted.adopted_at is not None
-        if not is_adopted and BLOCKED not in (known.kind, new.kind) and new.started_at != known.started_at:
+        is_repeated = known.project_id == new.route.project_id and new.started_at != known.started_at
+        if is_repeated and not is_adopted and BLOCKED not in (known.kind, new.kind):
             answers = (first_answer(known.started_at, known.flow), first_answer(new.started_at, record["flow"]))
             store_events(session, [(sid, key, event) for key, event in answers])
         if is_adopted:

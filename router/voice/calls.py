@@ -202,6 +202,21 @@ def mark_due(call: Call, event: str) -> None:
         call.fan_out_due = ",".join([*due, event])
 
 
+HELD = "held"
+"""Among the events that are due: the end of a call whose caller has given up as far as is known. Another machine's journal, or the carrier,
+may be about to tell how a forwarding ended."""
+
+
+def hold_end(call: Call, *, is_held: bool) -> None:
+    """Notes whether the end of a call is held."""
+    due = [event for event in call.fan_out_due.split(",") if event not in ("", HELD)]
+    call.fan_out_due = ",".join([*due, HELD] if is_held else due)
+
+
+def is_end_held(call: Call) -> bool:
+    return HELD in call.fan_out_due.split(",")
+
+
 def record_inbound(
     server: Server,
     session: Session,
@@ -485,7 +500,7 @@ def decide_again(
     for name, value in (values | {"counted": False}).items():
         setattr(call, name, value)
     session.flush()
-    if not tell or call.ended_at is None or call.rule == IMPORTED:
+    if not tell or call.ended_at is None or is_end_held(call) or call.rule == IMPORTED:
         return
     if announcing:
         announce(server, session, [("updated", call)], now)

@@ -11,10 +11,10 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session, defer
 
-from router.db import dialect_insert, insert_new, table_of
+from router.db import LONG_AGO, dialect_insert, insert_new, table_of
 from router.server import Server
 from router.statements import Statement
-from router.voice.calls import ReceiverFailed, announce, mark_due
+from router.voice.calls import HELD, ReceiverFailed, announce, hold_end, is_end_held, mark_due
 from router.voice.claims import settle_claims
 from router.voice.clocks import by_database, clock_fault
 from router.voice.given import Given
@@ -123,6 +123,9 @@ def update_calls(
         call.last_event_at = max(call.last_event_at, now)
         legs += [{"call_sid": sid} | {name: getattr(leg, name) for name in leg.__slots__} for leg in state.legs]
         event = "ended" if state.ended_at and not had_ended else "updated" if had_ended and has_changed else ""
+        if event == "ended" or is_end_held(call):
+            hold_end(call, is_held=state.is_guessed)
+            event = "" if state.is_guessed else "ended"
         if event and announcing:
             news.append((event, call))
         elif event:
@@ -222,6 +225,8 @@ SILENT = timedelta(hours=4, minutes=15)
 """Longer than the longest call that a carrier allows."""
 MESSAGE_AWAITED = timedelta(minutes=2)
 """After the end of a call whose caller was asked for a message: for so long it may still be told that he has left one."""
+HELD_FOR = timedelta(seconds=15)
+"""How long the end of a call is held whose caller has given up as far as is known."""
 BATCH = 100
 
 
@@ -254,10 +259,15 @@ def close_silent_calls(server: Server, now: datetime) -> int:
 
 
 def repeat_fan_out(server: Server, now: datetime) -> int:
-    """Announces again what a receiver failed at; returns how many calls are done with now."""
+    """Announces again what a receiver failed at, and the ends that were held and of which nothing more was told; returns of how many calls
+    nothing is due any more."""
     with server.database.reading() as session:
         # in any order: those that fail each time keep no other waiting
-        due = list(session.scalars(select(Call.id).where(Call.fan_out_due != "").order_by(func.random()).limit(BATCH)))
+        until = LONG_AGO if machine_is_waiting(session, now) else now - HELD_FOR
+        failed = select(Call.id).where(
+            Call.fan_out_due != "", (Call.fan_out_due != HELD) | (Call.last_event_at <= until)
+        )
+        due = list(session.scalars(failed.order_by(func.random()).limit(BATCH)))
     done = 0
     for call_id in due:
         try:
@@ -265,8 +275,13 @@ def repeat_fan_out(server: Server, now: datetime) -> int:
                 call = session.get(Call, call_id, with_for_update=True)
                 if call is None:
                     continue
-                announce(server, session, [(event, call) for event in call.fan_out_due.split(",") if event], now)
-                call.fan_out_due = ""
+                is_held = is_end_held(call)
+                hold_end(call, is_held=False)
+                events = [event for event in call.fan_out_due.split(",") if event]
+                if is_held and call.last_event_at <= until:
+                    is_held, events = False, [*events, "ended"]
+                announce(server, session, [(event, call) for event in events], now)
+                call.fan_out_due = HELD if is_held else ""
             done += 1
         except ReceiverFailed:
             log.exception("fan_out_failed_again", call_id=call_id)

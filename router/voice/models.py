@@ -138,7 +138,8 @@ class Call(Base):
     """The same for all destinations that were rung."""
     price_currency: Mapped[str | None] = mapped_column(String(3))
     fan_out_due: Mapped[str] = mapped_column(String(60), default="")
-    """Call events whose receivers failed, comma separated: `started`, `ended`. The worker repeats them."""
+    """Call events whose receivers failed, comma separated: `started`, `ended`. The worker repeats them. `held`: the end is
+    announced later."""
     counted: Mapped[bool] = mapped_column(default=False, server_default=false())
     """The figures of its day (R8) were counted with this confidence."""
 

@@ -14,6 +14,8 @@ CALL_TERMINAL = (LegStatus.COMPLETED, LegStatus.BUSY, LegStatus.NO_ANSWER, LegSt
 """What a carrier says of a leg, or of the whole call, that has ended."""
 LEAST_TALK = 15
 """Seconds of a leg, the whisper among them, from which on somebody has talked, where nothing else tells it."""
+AT_ONCE = timedelta(seconds=2)
+"""When a caller hangs up, what rings stops; the carrier tells whole seconds."""
 STEERING = ("dial", "gather")
 """Kinds of requests whose answers say what happens next in the call."""
 UNANSWERED: dict[str, Status] = {
@@ -66,10 +68,13 @@ class CallState:
     ring_seconds: int | None
     talk_seconds: int | None
     legs: tuple[Leg, ...]
+    is_guessed: bool = False
+    """The call is over, and nothing but that nobody has told of an answer says that its caller gave up: how a forwarding ended may be on
+    its way."""
 
     def call_values(self) -> dict[str, Any]:
         """The columns of the call."""
-        return {name: getattr(self, name) for name in self.__slots__ if name != "legs"}
+        return {name: getattr(self, name) for name in self.__slots__ if name not in ("legs", "is_guessed")}
 
 
 def derive_state(
@@ -133,6 +138,10 @@ def derive_state(
     else:
         status = _unanswered(dials, destinations, known)
 
+    gone = [leg.ended_at for leg in legs.values() if leg.status == LegStatus.CANCELED and leg.ended_at]
+    gone += [event.at for event in steering if caller_gone(event.facts)]
+    is_told = bool(closed) or any(ended_at and at >= ended_at - AT_ONCE for at in gone)
+
     answered_at = screening.answered_at(bridged_leg) if bridged_leg else None
     if told is not None and ended_at is not None:
         answered_at = max(started_at, ended_at - timedelta(seconds=told))
@@ -150,6 +159,7 @@ def derive_state(
         ring_seconds=max(0, round((rung_until - started_at).total_seconds())) if rung_until else None,
         talk_seconds=talk_seconds,
         legs=tuple(legs.values()),
+        is_guessed=status == Status.ABANDONED and not is_told,
     )
 
 

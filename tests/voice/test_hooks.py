@@ -470,6 +470,7 @@ def test_a_failing_receiver_costs_neither_the_call_nor_the_caller(shop: Server, 
     for signal in (call_started, call_ended):
         signal.connect(receive)
     assert dial_of(carrier.dial(NUMBER))[0].text == COMPANY_LINE
+    carrier.action(NUMBER, 1, "canceled")
     carrier.status("completed")
     call = only_call(shop)
     assert (call.status, call.fan_out_due) == ("abandoned", "started,ended")
@@ -487,6 +488,7 @@ def test_a_call_that_becomes_known_late_changes_who_was_first(
     clock.shift(timedelta(minutes=30))
     visit(client, "utm_source=mail")
     carrier.dial(NUMBER, sid="CA2")
+    carrier.action(NUMBER, 1, "canceled", sid="CA2")
     carrier.status("completed", sid="CA2")
     updated = heard(call_updated)
     carrier.status("completed", sid="CA1", To=NUMBER, CallDuration=29 * 60)

@@ -340,6 +340,7 @@ def test_r10_nobody_is_told_of_an_internal_call_unless_the_switch_says_so(
         session.scalars(select(Project)).one().tell_internal = switch
     for sid, caller in (("CA1", COLLEAGUE), ("CA2", ANNA)):
         carrier.dial(NUMBER, caller, sid=sid)
+        carrier.action(NUMBER, 1, "canceled", sid=sid, From=caller)
         carrier.status("completed", sid=sid, From=caller, To=NUMBER)
         carrier.leg("completed", f"CL-{sid}", sid, CallDuration="9")  # which came late
     updated = {("crm", "call.updated")}

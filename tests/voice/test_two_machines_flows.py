@@ -225,3 +225,4 @@ def test_r12_a_whisper_that_is_refused_three_times_ends_once_as_missed(machines:
     machines.use({"steps": [ACCEPTING]})
     played = machines.call(CallerScript(), {"*": REFUSED}, WAYS[way], Chances(seed=2))
     check_stories(machines, played, {("missed", None, 0)})
+    assert [status for _, event, status in machines.told if event == "call.ended"] == ["missed"]

@@ -21,7 +21,7 @@ from router.scenarios.models import Scenario
 from router.server import Server
 from router.voice import machine_jobs
 from router.voice.calls import call_ended
-from router.voice.events import close_silent_calls
+from router.voice.events import close_silent_calls, repeat_fan_out
 from router.voice.models import Call, Redirect
 from tests.application import Applications
 from tests.carriers.twiml_checker import check_document
@@ -71,6 +71,7 @@ class Exchange:
             if exchange.kind in CONTROLLING:
                 check_document(exchange.body, whisper=exchange.kind == "whisper")
         over = max(self.clock.now(), played.ended_at or NOON)
+        repeat_fan_out(self.server, over + timedelta(minutes=1))
         for later in (timedelta(minutes=3), timedelta(hours=5)):
             close_silent_calls(self.server, over + later)
         with self.server.database.reading() as session:

@@ -31,7 +31,7 @@ from router.scenarios.models import Scenario
 from router.server import Server
 from router.voice.applier import Applier, adopt_unknown_calls, apply_records, journal_folder
 from router.voice.calls import call_ended, call_started, call_updated
-from router.voice.events import close_silent_calls, write_and_announce
+from router.voice.events import close_silent_calls, repeat_fan_out, write_and_announce
 from router.voice.journal import Journal, Position, read_entries
 from router.voice.lookups import Lookups
 from router.voice.models import Call, CallEvent, CallLeg, CallRecording, UnknownCall
@@ -190,6 +190,7 @@ class TwoMachines:
         """What the worker makes of the call within the hours that follow. The call as it is stored then."""
         over = max(self.clock.now(), played.ended_at or NOON)
         adopt_unknown_calls(self.server, over + timedelta(minutes=2))
+        repeat_fan_out(self.server, over + timedelta(minutes=2))
         close_silent_calls(self.server, over + timedelta(minutes=3))
         reconcile(self.server, played.began_at - timedelta(seconds=1), over + timedelta(minutes=40))
         for later in (timedelta(minutes=43), timedelta(hours=5)):

@@ -25,9 +25,12 @@ from router.app import create_app, make_server, serve
 from router.config import Settings
 from router.db import Database, open_engine
 from router.server import Server
+from router.voice import first_answers
 from router.voice.applier import OF_THE_DATABASE, Applier, journal_folder
 from router.voice.journal import Journal
 
+first_answers.PLACES = 64
+"""So few calls are made at once in a test; a file of 8 MB for each test would fill the disk."""
 POOL_SIZE = 10
 KEPT = "kept"
 """The name of the kept engine's connections in PostgreSQL: they outlive the test."""

@@ -43,8 +43,8 @@ LOCK_TRIES, LOCK_PAUSE = 20, 0.0005
 class FirstAnswers:
     """Of one process. Nothing here raises."""
 
-    def __init__(self, path: Path, places: int = PLACES) -> None:
-        self._path, self._places = path, places
+    def __init__(self, path: Path, places: int | None = None) -> None:
+        self._path, self._places = path, places or PLACES
         self._known: OrderedDict[str, str] = OrderedDict()
         self._turn = threading.Lock()
         self._process, self._handle = 0, -1
@@ -134,9 +134,8 @@ class FirstAnswers:
                 fcntl.flock(self._handle, fcntl.LOCK_UN)
 
     def _open(self) -> mmap.mmap:
-        if (
-            self._file is None or self._process != os.getpid()
-        ):  # the parent's lock is the child's too, and keeps none of them out
+        # after a fork the parent's lock would be the child's too, and keep none of them out
+        if self._file is None or self._process != os.getpid():
             self._file, self._handle = open_shared(self._path, self._said + self._places * WIDTH)
             self._process = os.getpid()
         return self._file

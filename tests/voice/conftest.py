@@ -25,7 +25,7 @@ def clock() -> Iterator[time_machine.Traveller]:
 @pytest.fixture
 def shop(shop_with_two_lines: int, server: Server, clock: Any) -> Server:
     """Its journal is applied when a test says so."""
-    server.journal = Journal(journal_folder(server))
+    server.journal = Journal(journal_folder(server), 2**20)
     return server
 
 

@@ -100,7 +100,7 @@ class Machines:
     def __init__(self, server: Server, folder: Path) -> None:
         self.server = server
         self.folders = [folder / "one", folder / "two"]
-        self.journals = [Journal(each) for each in self.folders]
+        self.journals = [Journal(each, 2**20) for each in self.folders]
         self.appliers = [applier(server, each) for each in self.folders]
 
     def append(self, machine: int, record: Record) -> None:

@@ -59,7 +59,7 @@ class Companies(Shops):
         """Another machine answers from now on; its journal is applied when a test says so."""
         self.machine += 1
         folder = self.folder / str(self.machine)
-        self.server.journal = Journal(folder, durable=False)
+        self.server.journal = Journal(folder, 2**20, durable=False)
         self.server.first_answers = FirstAnswers(folder / "first-answers")
         return folder
 

@@ -121,8 +121,11 @@ def test_a_calls_id_in_another_projects_request_is_another_call(tmp_path: Path, 
     assert [answers.agree("1 CA1", "a"), answers.agree("2 CA1", "b"), answers.agree("1 CA1", "c")] == ["a", "b", "a"]
 
 
+PLACES_FOR_ALL = 4096
+
+
 def agreed(path: Path, keys: list[str], queue: Any) -> None:
-    answers = FirstAnswers(path)
+    answers = FirstAnswers(path, PLACES_FOR_ALL)
     queue.put([answers.agree(key, f"{key} of {os.getpid()}") for key in keys])
 
 
@@ -137,7 +140,7 @@ def test_processes_that_answer_at_the_same_moment_agree(tmp_path: Path) -> None:
     for process in processes:
         process.join()
     assert said[0] == said[1] == said[2] == said[3]
-    answers = FirstAnswers(tmp_path / "answers")
+    answers = FirstAnswers(tmp_path / "answers", PLACES_FOR_ALL)
     assert [answers.find(key) for key in keys] == said[0]
 
 

@@ -179,7 +179,7 @@ def test_r7_what_is_told_of_a_visit_that_is_gone_is_done_with(shop: Server, clie
 def test_r7_a_call_that_another_machine_told_first_is_decided_again_and_told(
     shop: Server, carrier: CarrierClient, client: FlaskClient, clock: Any, tmp_path: Path
 ) -> None:
-    of_web = Journal(tmp_path / "web", durable=False)
+    of_web = Journal(tmp_path / "web", 2**20, durable=False)
     shop.keep_refused = lambda server, record: of_web.append(record)
     token = visit(client, GOOGLE)["token"]
     with away():
@@ -246,7 +246,7 @@ def test_r12_an_outage_changes_no_decision_whenever_and_in_whichever_order_journ
     def world(is_away: bool, at_once: bool, folders: Sequence[Path], order: Sequence[int]) -> list[Any]:
         emptied(shop)
         clock.move_to(NOON)
-        of_calls, of_pages = (Journal(folder, durable=False) for folder in folders)
+        of_calls, of_pages = (Journal(folder, 2**20, durable=False) for folder in folders)
         shop.journal, shop.keep_refused = of_calls, lambda server, record: of_pages.append(record)
         # no call is open from another world, or known
         routing_of(shop).open_calls = OpenCalls(folders[0] / "open-calls")

@@ -133,7 +133,7 @@ class TwoMachines:
         self.told.append((call.sid, event, str(call.status)))
 
     def _journal(self, server: Server) -> Any:
-        journal, machines = Journal(journal_folder(server), durable=False), self
+        journal, machines = Journal(journal_folder(server), 2**20, durable=False), self
 
         class AppliedByChance:
             def append(self, record: Record) -> None:

@@ -16,6 +16,7 @@ from router.attribution.pool.unplaced import refresh_shown
 from router.attribution.upkeep.service import keep_pools
 from router.carriers.accounts import check_accounts
 from router.db import LONG_AGO
+from router.integrations.queue import bring_forward
 from router.integrations.settings import reseal
 from router.integrations.text_messages import announce_messages
 from router.integrations.worker import DeliveryWorker
@@ -55,8 +56,28 @@ class PeriodicJob:
     last: datetime = LONG_AGO
 
 
+CLOCK_STEP = timedelta(seconds=2)
+"""A clock that is adjusted by less keeps nothing waiting for long."""
+
+
+class ClockWatch:
+    """Notices that this machine's clock was set back: messages that were due would wait for as long again."""
+
+    def __init__(self) -> None:
+        self._latest = LONG_AGO
+
+    def look(self, server: Server, now: datetime) -> None:
+        before = self._latest
+        if now < before - CLOCK_STEP:
+            log.warning("clock_was_set_back", seconds=round((before - now).total_seconds()))
+            with server.database.writing() as session:
+                bring_forward(session, before, now)
+        self._latest = now
+
+
 def quick_jobs() -> list[PeriodicJob]:
     return [
+        PeriodicJob("clock_watch", timedelta(0), ClockWatch().look),
         PeriodicJob("heartbeat", timedelta(seconds=5), _heartbeat),
         PeriodicJob("repeat_fan_out", timedelta(seconds=5), repeat_fan_out),
         PeriodicJob("refresh_columns", timedelta(seconds=5), ColumnKeeper().refresh),
@@ -162,7 +183,7 @@ def keep_doing(server: Server, jobs: Sequence[PeriodicJob], stop: threading.Even
     while not stop.wait(TICK_SECONDS):
         now = server.now()
         for job in jobs:
-            if now - job.last < job.every:
+            if timedelta(0) <= now - job.last < job.every:  # a clock that was set back holds nothing up
                 continue
             job.last = now
             try:

@@ -5,6 +5,7 @@ import os
 import random
 import secrets
 import signal
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -15,8 +16,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from router import worker
 from router.accounts.mail import MAILS
 from router.accounts.models import Mail, Project
 from router.attribution.models import PoolPlan
@@ -28,6 +31,8 @@ from router.jobs import Claim, Jobs, backoff, backoff_by_age, requested_pause, w
 from router.scenarios.models import NumberOrder, TrackingNumber
 from router.scenarios.numbers.purchase import ORDERS
 from router.scenarios.numbers.release import RELEASES
+from router.server import Server
+from router.worker import ClockWatch
 from tests.factories import (
     NOON,
     make_batch,
@@ -289,3 +294,39 @@ def test_a_pause_by_age_is_half_of_it_and_a_requested_one_is_believed_within_rea
     requested = requested_pause(seconds, longest)
     assert timedelta(0) <= requested <= longest
     assert requested in (timedelta(0), longest, timedelta(seconds=seconds or 0))
+
+
+BACK = NOON - timedelta(minutes=10)
+
+
+def test_messages_that_were_due_are_due_when_the_clock_was_set_back(server: Server) -> None:
+    with server.database.writing() as session:
+        project = make_project(session)
+        for index in range(3):
+            add_delivery(session, project, index)
+        first, second, third = session.scalars(select(Delivery).order_by(Delivery.id))
+        second.next_at = NOON + SECOND
+    lent = claim_all(server.database, DELIVERIES, NOON, limit=1)
+    assert [claim.id for claim in lent] == [first.id]
+    watch = ClockWatch()
+    for moment in (NOON - timedelta(minutes=1), NOON, NOON - SECOND, NOON, BACK):
+        with server.database.reading() as session:
+            assert not DELIVERIES.due_ids(session, BACK, 10)
+        watch.look(server, moment)
+    with server.database.reading() as session:
+        assert DELIVERIES.due_ids(session, BACK, 10) == [third.id]
+    assert holds(server.database, DELIVERIES, lent[0])
+
+
+def test_a_clock_that_is_set_back_holds_no_periodic_job_up(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    stop, moments, done = threading.Event(), iter([NOON, BACK, BACK, BACK + timedelta(minutes=5)]), []
+    monkeypatch.setattr(worker, "TICK_SECONDS", 0.0)
+    monkeypatch.setattr(server, "now", lambda: next(moments))
+
+    def do(_: Server, now: datetime) -> None:
+        done.append(now)
+        if len(done) == 3:
+            stop.set()
+
+    worker.keep_doing(server, [worker.PeriodicJob("test", timedelta(minutes=5), do)], stop)
+    assert done == [NOON, BACK, BACK + timedelta(minutes=5)]

@@ -215,6 +215,12 @@ def remember(session: Session, claim: DeliveryClaim, steps: dict[str, Any], now:
     return True
 
 
+def bring_forward(session: Session, before: datetime, now: datetime) -> None:
+    """The clock was set back from `before` to `now`: what was due then is due now. What somebody is sending stays lent to him."""
+    was_due = (Delivery.state == DeliveryState.PENDING, Delivery.next_at > now, Delivery.next_at <= before)
+    session.execute(update(Delivery).where(*was_due).values(next_at=now))
+
+
 def finish(session: Session, claim: DeliveryClaim, outcome: Outcome, now: datetime, chance: float) -> bool:
     """Writes how an attempt ended, unless the lease was lost meanwhile (False): then its new owner's word counts."""
     delivery = DELIVERIES.held(session, claim)

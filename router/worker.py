@@ -2,6 +2,7 @@
 
 import signal
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -64,15 +65,15 @@ class ClockWatch:
     """Notices that this machine's clock was set back: messages that were due would wait for as long again."""
 
     def __init__(self) -> None:
-        self._latest = LONG_AGO
+        self._latest, self._looked = LONG_AGO, time.monotonic()
 
     def look(self, server: Server, now: datetime) -> None:
-        before = self._latest
+        before = self._latest + timedelta(seconds=time.monotonic() - self._looked)  # what the clock would say
         if now < before - CLOCK_STEP:
             log.warning("clock_was_set_back", seconds=round((before - now).total_seconds()))
             with server.database.writing() as session:
                 bring_forward(session, before, now)
-        self._latest = now
+        self._latest, self._looked = now, time.monotonic()
 
 
 def quick_jobs() -> list[PeriodicJob]:

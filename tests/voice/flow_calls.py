@@ -23,6 +23,7 @@ NUMBER, OTHER_NUMBER = "+14155550100", "+14155550101"
 OFFICE, SHOP, FORWARDING = "+4930123456", "+442071838750", "+498912345678"
 PBX = "sip:sales@pbx.example.com"
 MONDAY = datetime(2026, 6, 1, 10, 0, tzinfo=UTC)
+GOOGLE = Visit(10001, "google", "cpc", "Spring sale")
 AROUND = Surroundings(
     BASE,
     ZoneInfo("Europe/Berlin"),

@@ -211,7 +211,7 @@ def test_a_machine_that_knows_whose_call_it_is_refuses_what_tells_of_it_and_answ
 def test_a_message_to_another_projects_number_is_written_for_nobody(companies: Companies) -> None:
     """Its number was not known to the machine that took it."""
     folder = companies.use_machine()
-    routing_of(companies.server).find_route = lambda call: None  # type: ignore[method-assign]
+    routing_of(companies.server).find_route = lambda call: None  # type: ignore[method-assign]  # it knows no number
     assert companies.status_of("/voice/sms", MessageSid="SM1", To=ELSEWHERE, Body="Hello") == 200
     assert companies.status_of("/voice/inbound", To=ELSEWHERE) == 200
     companies.apply(folder)

@@ -224,7 +224,7 @@ class Answering(LoopedRequest):
         self.worker.wake()
 
 
-class WholeRequestWorker(gthread.ThreadWorker):  # type: ignore[misc]
+class WholeRequestWorker(gthread.ThreadWorker):  # type: ignore[misc]  # gunicorn has no type hints
     """A worker of one service, or of the only one when no service is named in the environment."""
 
     def __init__(self, *arguments: Any, **more: Any) -> None:

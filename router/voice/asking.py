@@ -55,23 +55,15 @@ LONGEST_BODY = 4096
 Outcome = Visit | str | None
 
 
-def answer_of(
-    server: Server, route: Route | None, begun: Begun, so_far: CallSoFar, waited: float = 0.0
-) -> tuple[Plan, Given]:
-    """What happens next in a call, and what is kept of it. Never raises: whatever is wrong with a flow, the caller is connected.
-
-    Args:
-        waited: for how many seconds the caller has waited in earlier tries of the carrier. So much less an address of the company is waited
-            for: where processes die, the last try has to come to an end.
-    """
+def answer_of(server: Server, route: Route | None, begun: Begun, so_far: CallSoFar) -> tuple[Plan, Given]:
+    """What happens next in a call, and what is kept of it. Never raises: whatever is wrong with a flow, the caller is connected."""
     try:
         program = routing_of(server).program_of(begun.flow, route.fallback if route else "")
         around, way, found = surroundings_of(server, route, so_far.call), Way(), []
         until = time.monotonic() + ALL_SECONDS
         plan = next_plan(program, around, so_far, way)
         while isinstance(plan, Wanted):
-            left = until - time.monotonic() - (waited if plan.what == "answer" else 0.0)
-            outcome = looked_up(server, route, so_far, plan, left)
+            outcome = looked_up(server, route, so_far, plan, until - time.monotonic())
             found.append((plan, outcome))
             so_far = replace(so_far, known=so_far.known.with_outcome(plan, outcome))
             plan = next_plan(program, around, so_far, way)
@@ -147,13 +139,16 @@ def was_accepted(server: Server, call_sid: str, result: DialResult) -> bool:
 
 
 def looked_up(server: Server, route: Route | None, so_far: CallSoFar, wanted: Wanted, seconds: float) -> Outcome:
-    """What a flow wants to know, in so many seconds at most; None: nothing was found in time. Never raises."""
+    """What a flow wants to know, in so many seconds at most; None: nothing was found in time. An address's limit begins when the carrier
+    asks for the first time: where processes die or hang, its last try comes to an end. Never raises."""
     if route is None:
         return None
     lookups, first_answers = lookups_of(server), first_answers_of(server)
     key = f"{route.project_id} {so_far.call.sid} {wanted.what} {wanted.step if wanted.what == 'answer' else ''}"
     if (first := first_answers.find(key)) is not None:  # a request that is repeated is answered as before
         return _read_outcome(first)
+    if wanted.what == "answer":
+        seconds = min(seconds, ASK_SECONDS - first_answers.seconds_since(key))
     if seconds <= 0:
         return None
     outcome: Outcome

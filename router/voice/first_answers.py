@@ -5,6 +5,8 @@ answers a repetition has to know what was answered first. The processes of a mac
 that meets another machine begins anew there, at its own clock (docs/rules.md).
 """
 
+import ctypes
+import errno
 import fcntl
 import json
 import mmap
@@ -13,8 +15,6 @@ import struct
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from hashlib import blake2b
@@ -34,10 +34,17 @@ PROBES = 8
 HEAD = struct.Struct("8sH")
 """Of what was said: its checksum and its length."""
 LONGEST = WIDTH - HEAD.size
+MOST_LONG = 1_000
+"""Longer ones that a process remembers."""
 KEY, TIME = 16, 8
-MOST_REMEMBERED = 20_000
-LOCK_TRIES, LOCK_PAUSE = 20, 0.0005
-"""A process that was stopped while it wrote holds nobody up for longer."""
+TIMES = struct.Struct(f"{PROBES}d")
+FLOCK = ctypes.PyDLL(None, use_errno=True).flock
+"""Without letting other threads run meanwhile, as `fcntl.flock` does: it waits for nothing, and to get the turn back takes longer."""
+TEXT_OF = json.JSONEncoder(separators=(",", ":")).encode
+"""`json.dumps` makes an encoder each time."""
+LOCK_TRIES, AT_ONCE, LOCK_PAUSE = 40, 20, 0.0005
+"""Some tries at once, as long as another process takes to write, and others after a pause each. A process that was stopped while it wrote
+holds nobody up for longer."""
 
 
 class FirstAnswers:
@@ -45,7 +52,7 @@ class FirstAnswers:
 
     def __init__(self, path: Path, places: int | None = None) -> None:
         self._path, self._places = path, places or PLACES
-        self._known: OrderedDict[str, str] = OrderedDict()
+        self._long: OrderedDict[str, str] = OrderedDict()
         self._turn = threading.Lock()
         self._process, self._handle = 0, -1
         self._file: mmap.mmap | None = None
@@ -53,34 +60,35 @@ class FirstAnswers:
     def agree(self, key: str, said: str) -> str:
         """What was said first under this key on this machine; that is `said` for whoever comes first. More than LONGEST bytes are known
         to this process alone."""
+        digest, saying = _digest(key), said.encode(errors="replace")
         with self._turn:
-            if key not in self._known:
-                self._remember(key, self._agreed(_digest(key), said.encode(errors="replace")).decode())
-            return self._known[key]
+            if key in self._long:
+                return self._long[key]
+            if len(saying) > LONGEST:
+                self._long[key] = said
+                if len(self._long) > MOST_LONG:
+                    self._long.popitem(last=False)
+                return said
+            self._lock()
+            try:
+                first = self._read(digest)
+                if first is None:
+                    self._write(digest, saying)
+            finally:
+                if self._handle >= 0:
+                    FLOCK(self._handle, fcntl.LOCK_UN)
+        return said if first is None else first.decode()
 
     def find(self, key: str) -> str | None:
         """What was said under this key; None: nothing on this machine, or nothing that is still known."""
         with self._turn:
-            if key not in self._known:
-                found = self._read(_digest(key))
-                if found is None:
-                    return None
-                self._remember(key, found.decode())
-            return self._known[key]
+            found = self._read(_digest(key))
+            return self._long.get(key) if found is None else found.decode()
 
-    def _remember(self, key: str, said: str) -> None:
-        self._known[key] = said
-        if len(self._known) > MOST_REMEMBERED:
-            self._known.popitem(last=False)
-
-    def _agreed(self, digest: bytes, said: bytes) -> bytes:
-        if len(said) > LONGEST:
-            return said
-        with self._locked():
-            first = self._read(digest)
-            if first is None:
-                self._write(digest, said)
-        return said if first is None else first
+    def seconds_since(self, key: str) -> float:
+        """For how long this machine has been asked for what will be said under this key; 0 for whoever comes first."""
+        now = time.monotonic()  # the same for all processes of a machine
+        return max(0.0, now - float(self.agree(f"{key} since", repr(now))))
 
     # Three columns, each of all places: digests of keys, times, and what was said.
     @property
@@ -107,7 +115,7 @@ class FirstAnswers:
 
     def _write(self, digest: bytes, said: bytes) -> None:
         file, first = self._open(), self._first_place(digest)
-        times = struct.unpack_from(f"{PROBES}d", file, self._times + first * TIME)
+        times = TIMES.unpack_from(file, self._times + first * TIME)
         place = first + times.index(min(times))
         start = self._said + place * WIDTH
         file[place * KEY : (place + 1) * KEY] = bytes(KEY)
@@ -115,23 +123,14 @@ class FirstAnswers:
         struct.pack_into("d", file, self._times + place * TIME, time.time())
         file[place * KEY : (place + 1) * KEY] = digest
 
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        """No other process writes meanwhile, unless it takes too long: then two may say different things, and nobody waits."""
+    def _lock(self) -> None:
+        """No other process writes from now on, unless it takes too long: then two may say different things, and nobody waits."""
         self._open()
-        for _ in range(LOCK_TRIES if self._handle >= 0 else 0):
-            try:
-                fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
+        for trial in range(LOCK_TRIES if self._handle >= 0 else 0):
+            if FLOCK(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB) == 0 or ctypes.get_errno() != errno.EWOULDBLOCK:
+                break  # also on a file system without locks
+            if trial >= AT_ONCE:
                 time.sleep(LOCK_PAUSE)
-            except OSError:  # a file system without locks
-                break
-        try:
-            yield
-        finally:
-            if self._handle >= 0:
-                fcntl.flock(self._handle, fcntl.LOCK_UN)
 
     def _open(self) -> mmap.mmap:
         # after a fork the parent's lock would be the child's too, and keep none of them out
@@ -165,7 +164,7 @@ def first_given(server: Server, call_sid: str, project_id: int | None, begun: Be
     said: dict[str, Any] = {"start": begun.started_at.isoformat(), "flow": begun.flow_id}
     said |= {"document": begun.flow} if begun.flow_id is None else {}
     said |= {"announcement": begun.announcement} if begun.announcement else {}
-    text = json.dumps(said, separators=(",", ":"))
+    text = TEXT_OF(said)
     if project_id is not None and routing_of(server).accounts:
         first_answers_of(server).agree(_owner_key(call_sid), str(project_id))
     first = first_answers_of(server).agree(f"{project_id} {call_sid}", text)

@@ -5,11 +5,12 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial, wraps
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlencode
 
 import structlog
-from flask import Blueprint, Response, g, request
+from flask import Blueprint, Request, Response, g, request
+from werkzeug.exceptions import HTTPException
 
 from router.carriers import carrier_of
 from router.carriers.base import SID, BadCarrierRequest, CallState, Form, InboundCall, Plan
@@ -64,13 +65,17 @@ def verify_signature() -> Response | None:
         return Response(status=405, headers={"Allow": "GET, POST"})
     server = current_server()
     carrier = carrier_of(server)
-    own = routing_of(server).accounts.get(carrier.account_of(request), ())
-    projects = {each.project_id for each in own if carrier.verify(request, each.account)}
+    asked: Request = request._get_current_object()  # type: ignore[attr-defined]  # Flask's proxy is typed as what it leads to
+    try:
+        own = routing_of(server).accounts.get(carrier.account_of(_form()), ())
+    except HTTPException:  # a body beyond the limit
+        own = ()
+    projects = {each.project_id for each in own if carrier.verify(asked, each.account)}
     if projects and (spoken_for := _spoken_for(server, projects)):
         g.signed_for = spoken_for
         return None
     # whatever account is named: a project that types the SID of another cannot keep the operator's calls out
-    if carrier.verify(request):
+    if carrier.verify(asked):
         return None
     return Response("The signature does not fit this request.", 403, mimetype="text/plain")
 
@@ -169,9 +174,10 @@ def inbound(server: Server) -> Plan:
     if "blocked" in begun.flow:
         keep(server, inbound_record(call, route, begun, BLOCKED, now))
         return blocked_plan(begun.flow)
-    waited = routing_of(server).open_calls.begin(call.sid, route.project_id, call.caller.e164, route.number_id)
+    if route.guard.limits_calls:
+        routing_of(server).open_calls.begin(call.sid, route.project_id, call.caller.e164, route.number_id)
     so_far = CallSoFar(call, route.number, begun.started_at, begun.flow_id, announcement=begun.announcement)
-    plan, given = answer_of(server, route, begun, so_far, waited)
+    plan, given = answer_of(server, route, begun, so_far)
     if not keep(server, inbound_record(call, route, begun, kind, now, given=given)) and begun.announcement:
         silent = replace(so_far, announcement="")  # it would claim that the call is recorded
         plan, _ = answer_of(server, route, begun, silent)
@@ -400,7 +406,13 @@ def _begun(server: Server, route: Route | None, now: datetime) -> Begun | None:
 
 
 def _form() -> Form:
-    return carrier_of(current_server()).form_of(request)
+    """
+    Raises:
+        HTTPException: the body is too long.
+    """
+    if "carrier_form" not in g:
+        g.carrier_form = carrier_of(current_server()).form_of(request)
+    return cast("Form", g.carrier_form)
 
 
 def _call(server: Server) -> InboundCall:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from html import unescape
 from ipaddress import IPv4Network
 from typing import Any
+from unittest.mock import Mock
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -227,17 +228,36 @@ def test_a_slow_address_costs_one_caller_its_limit_and_the_next_ones_nothing(
 
 
 @pytest.mark.one_database
+@pytest.mark.parametrize("is_behind_menu", [False, True])
 def test_an_address_is_waited_for_once_however_often_the_carrier_asks(
-    private: Server, carrier: CarrierClient, monkeypatch: pytest.MonkeyPatch
+    private: Server, carrier: CarrierClient, monkeypatch: pytest.MonkeyPatch, is_behind_menu: bool
 ) -> None:
-    began = time.time()
-    routing_of(private).open_calls.begin("CA1", 1, ANNA, 1)  # by a process that died with its answer
-    monkeypatch.setattr("router.voice.blocking.open_calls.time.time", lambda: began + asking.ALL_SECONDS)
+    menu = {"type": "menu", "prompt": {"text": "Press 1."}, "keys": {"1": []}, "no_input": [], "wrong_key": []}
+
+    def come_to_address(sid: str) -> list[str]:
+        document = carrier.dial(NUMBER, sid=sid).text
+        if is_behind_menu:
+            (address,) = set(addresses(document))
+            document = carrier.post(address, CallSid=sid, From=ANNA, To=NUMBER, Digits="1").text
+        return rung(document)
+
     with receiver(lambda _: (200, {}, b"vip")) as company:
-        follow(private, ASK | {"url": f"{company.url}/who"})
-        assert rung(carrier.dial(NUMBER).text) == [COMPANY_LINE]
+        follow(private, *[menu] * is_behind_menu, ASK | {"url": f"{company.url}/who"})
+        with monkeypatch.context() as patch:
+            patch.setattr("router.voice.lookups.Lookups.run", Mock(side_effect=Killed))
+            with pytest.raises(Killed):
+                come_to_address("CA1")
+        private.flow_lookups = private.first_answers = None  # another process is asked
+        with monkeypatch.context() as patch:
+            patch.setattr(asking, "ASK_SECONDS", 0.05)
+            time.sleep(0.06)
+            assert come_to_address("CA1") == [COMPANY_LINE]
         assert company.requests == []
-        assert rung(carrier.dial(NUMBER, sid="CA2").text) == [SECOND_LINE]
+        assert come_to_address("CA2") == [SECOND_LINE]
+
+
+class Killed(BaseException):
+    """The process that answers has come to its end."""
 
 
 @pytest.mark.one_database

@@ -76,12 +76,11 @@ class OpenCalls:
     _TIMES = _ENDED_NUMBERS + PLACES * WIDTH
     _SIZE = _TIMES + PLACES * WIDTH
 
-    def begin(self, sid: str, project_id: int, caller: str | None, number_id: int) -> float:
-        """A call is put through. Returns for how many seconds it has been already, on this machine: its carrier may ask again, because the
-        process that it asked before has died or hangs."""
+    def begin(self, sid: str, project_id: int, caller: str | None, number_id: int) -> None:
+        """A call is put through. Its carrier may ask again, because the process that it asked before has died or hangs."""
         place, now = self._place_of(sid), time.time()
-        if place is not None and abs(since := now - self._time_at(place)) < FORGET_AFTER:
-            return max(0.0, since)
+        if place is not None and abs(now - self._time_at(place)) < FORGET_AFTER:
+            return
         if place is None:
             first = _first_place(sid)
             place = self._find(first, bytes(SID_WIDTH))
@@ -93,7 +92,6 @@ class OpenCalls:
         self._write(self._NUMBERS, place, _mark(str(number_id)))
         self._write(self._TIMES, place, struct.pack("d", now))
         self._open()[place * SID_WIDTH : (place + 1) * SID_WIDTH] = _key(sid)
-        return 0.0
 
     def end(self, sid: str, project_id: int, caller: str | None, number_id: int) -> None:
         """A call has ended, if it was put through on this machine."""
@@ -245,7 +243,7 @@ def why_blocked(open_calls: OpenCalls, route: Route, call: InboundCall) -> Block
     guard, caller = route.guard, call.caller.e164
     if blocked := guard.why_blocked(call):
         return blocked
-    if not (guard.per_caller or guard.per_number) or open_calls.is_put_through(call.sid):
+    if not guard.limits_calls or open_calls.is_put_through(call.sid):
         return None
     if guard.per_caller and caller and open_calls.of_caller(route.project_id, caller) >= guard.per_caller:
         return Blocked(CALLER_LIMIT)

@@ -170,6 +170,11 @@ class CallGuard:
     def per_number(self) -> int:
         return int(self.values["per_number"])
 
+    @property
+    def limits_calls(self) -> bool:
+        """Whether it matters how many calls are open."""
+        return bool(self.per_caller or self.per_number)
+
     def why_blocked(self, call: InboundCall) -> Blocked | None:
         """Why this caller is not put through, by what the carrier says of him; None: he is."""
         if call.caller.e164 is None and self.values["withheld"] and is_withheld(user_part(call.caller.raw)):

@@ -1,7 +1,9 @@
 """Puts the rooms together; nothing else knows all of them."""
 
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import structlog
 from flask import Blueprint, Flask, request
@@ -118,6 +120,13 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
 )
 
 
+class Application(Flask):
+    """Without Flask's look at each view and hook of each request for coroutines: there are none."""
+
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        return func
+
+
 def create_app(settings: Settings | None = None) -> Flask:
     """The web application. Without settings it reads the environment.
 
@@ -127,7 +136,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     if settings is None:
         settings = read_settings()
         configure_logs(settings.log_level)
-    app = Flask("router", template_folder=str(template_folder()), static_folder=str(PACKAGE / "static"))
+    app = Application("router", template_folder=str(template_folder()), static_folder=str(PACKAGE / "static"))
     serve(app, make_server(settings))
     app.session_interface = CookieSessions()
     app.url_map.converters["int"] = IdConverter

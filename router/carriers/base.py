@@ -257,11 +257,15 @@ class Carrier(Protocol):
             account: what another account than the server's own signs with (router/carriers/accounts.py).
         """
 
-    def account_of(self, request: Request) -> str:
-        """The account that a request names, verified or not; empty: none. Never raises."""
-
     def form_of(self, request: Request) -> Form:
-        """What a verified request says: names and values that its signature covers, wherever they stand in it."""
+        """What a verified request says: names and values that its signature covers, wherever they stand in it.
+
+        Raises:
+            HTTPException: its body is too long.
+        """
+
+    def account_of(self, form: Form) -> str:
+        """The account that a request names, verified or not; empty: none."""
 
     def read_inbound(self, form: Form) -> InboundCall: ...
 

@@ -13,7 +13,7 @@ import pytest
 
 from router.accounts.models import Project
 from router.server import Server
-from router.voice import asking, first_answers
+from router.voice import asking
 from router.voice.first_answers import LONGEST, PROBES, FirstAnswers
 from router.voice.models import BLOCKED
 from tests.factories import COMPANY_LINE, NUMBER, SECOND_LINE
@@ -160,10 +160,7 @@ def test_a_process_that_stands_still_or_is_killed_while_it_writes_holds_nobody_u
     assert FirstAnswers(path).find("1 CA2") == "second"
 
 
-def test_a_full_file_forgets_the_oldest_and_a_missing_disk_leaves_each_process_to_itself(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(first_answers, "MOST_REMEMBERED", 1)
+def test_a_full_file_forgets_the_oldest_and_a_missing_disk_leaves_each_process_to_itself(tmp_path: Path) -> None:
     answers = FirstAnswers(tmp_path / "answers", PROBES)
     for place in range(PROBES + 1):
         answers.agree(f"1 CA{place}", str(place))

@@ -277,19 +277,16 @@ class Twilio:
         except (TypeError, ValueError, HTTPException):  # odd ports and types, bodies beyond the limit: not from Twilio
             return False
 
-    def account_of(self, request: Request) -> str:
-        try:
-            return self.form_of(request).get("AccountSid", "")
-        except HTTPException:  # a body beyond the limit
-            return ""
-
     def form_of(self, request: Request) -> Form:
         """A GET's values stand in its address alone, a POST's in its body alone.
 
         Of a repeated name the last value counts: what Twilio says comes behind the values that were configured in an address.
         """
         values = request.args if request.method == "GET" else request.form
-        return dict(values.items(multi=True))
+        return {name: repeated[-1] for name, repeated in values.lists()}
+
+    def account_of(self, form: Form) -> str:
+        return form.get("AccountSid", "")
 
     read_inbound = staticmethod(read_inbound)
     read_text = staticmethod(read_text)

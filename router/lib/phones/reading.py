@@ -5,6 +5,7 @@ docs/numbers.md has the contract and a table of cases."""
 import re
 import unicodedata
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, lru_cache, partial
 from urllib.parse import unquote
@@ -13,7 +14,7 @@ import phonenumbers
 from phonenumbers import CountryCodeSource, NumberParseException, PhoneNumberFormat, PhoneNumberType
 
 from router.lib.phones.lines import line_of, spellings_of_line
-from router.lib.phones.showing import international
+from router.lib.phones.showing import international, is_valid, parsed
 
 # Carriers' words (twilio.com/docs/voice/twiml, RFC 3323), and what telephones, exchanges and call tracking services write into their
 # logs, by language.
@@ -265,9 +266,10 @@ def _carrier_readings(raw: str, country: str | None) -> tuple[str, ...]:
     if not re.fullmatch(r"\+?\d{3,17}", text, re.ASCII):
         return ()
     if text.startswith("+"):
-        number = _parsed(text, None)
-        if number is not None and phonenumbers.is_valid_number(number):
-            return (phonenumbers.format_number(number, PhoneNumberFormat.E164),)
+        with suppress(NumberParseException):
+            usual = phonenumbers.format_number(parsed(text), PhoneNumberFormat.E164)
+            if usual != text and is_valid(text):
+                return (usual,)
         return _if_shaped(text)
     number = _parsed(text, country) if country else None
     national, plus = _valid(number), _valid(_parsed(f"+{text}", None))

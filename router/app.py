@@ -145,7 +145,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     def begin_request() -> None:
         """Log lines of one request carry nothing of another. No address of ours holds a NUL, and PostgreSQL cannot even look for one."""
         structlog.contextvars.clear_contextvars()
-        if "\0" in request.path or "%00" in request.query_string.decode("latin-1"):
+        if "\0" in request.path or b"%00" in request.query_string:
             raise Problem(404, "There is nothing here.")
 
     init_operations(app)

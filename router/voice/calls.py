@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from blinker import Signal
-from sqlalchemy import Executable, Select, String, bindparam, case, or_, select
+from sqlalchemy import Executable, select
 from sqlalchemy.orm import Session
 
 from router.attribution.decision import (
@@ -25,12 +25,12 @@ from router.attribution.decision import (
     reach_then,
 )
 from router.attribution.models import Visit
-from router.attribution.tracking.sources import DIRECT
 from router.carriers.base import InboundCall
-from router.db import BigId, insert_new, table_of
-from router.lib.phones import MOST_SPELLINGS, Caller, Redactor, line_of, spellings_of_line
+from router.db import insert_new, table_of
+from router.lib.phones import Caller, Redactor, line_of, spellings_of_line
 from router.server import Server
 from router.statements import Statement, given
+from router.voice.earlier_calls import OF_FORGOTTEN, OF_KNOWN, values_of_line
 from router.voice.models import EXTERNAL, Call, CallEvent, Status, caller_forgotten
 from router.voice.recordings import main_recording, recording_document, recordings_of
 from router.voice.routing import Route, kept_flow, kind_of, route_of
@@ -83,69 +83,6 @@ CORRECTED = "corrected"
 
 CALL = table_of(Call)
 _call = CALL.c
-
-
-WHO = [f"who{index}" for index in range(MOST_SPELLINGS)]
-
-
-_BY_NUMBER = _call.caller.in_([bindparam(name, type_=String) for name in WHO])
-_BY_FORGETTING = _call.forgotten_id == bindparam("forgotten", type_=BigId)
-
-
-def _earlier(same_caller: Any, *order: Any) -> Select[Any]:
-    """The first in this order of a caller's calls, in any spelling of the line, to a number before another call. Internal calls are left
-    out."""
-    before: Any = bindparam("before")
-    sid: Any = bindparam("sid")
-    return (
-        select(
-            _call.id.label("call_id"),
-            _call.started_at,
-            _call.visit_id,
-            _call.source,
-            _call.source_key,
-            _call.confidence,
-            _call.source_confidence,
-        )
-        .where(
-            _call.number_id == bindparam("number"),
-            same_caller,
-            _call.started_at <= before,
-            or_(_call.started_at < before, _call.sid < sid),
-            _call.kind == EXTERNAL,
-        )
-        .order_by(*order)
-        .limit(1)
-    )
-
-
-_NON_DIRECT_FIRST = case(
-    (_call.source.is_(None), 2), (_call.source["channel"].as_string() == DIRECT.channel, 1), else_=0
-)
-
-
-@dataclass(frozen=True)
-class _CallsOf:
-    """Statements about the calls of one caller to a number, whose number is known or forgotten; for the values of `_of_line`."""
-
-    first: Statement
-    last_non_direct: Statement
-    last: Statement
-
-
-def _calls_of(same_caller: Any) -> _CallsOf:
-    newest = (_call.started_at.desc(), _call.sid.desc())
-    last = select(_call.started_at, _call.sid).where(
-        _call.number_id == bindparam("number"), same_caller, _call.kind == EXTERNAL
-    )
-    return _CallsOf(
-        first=Statement(lambda _: _earlier(same_caller, _call.started_at, _call.sid), EarlierCall),
-        last_non_direct=Statement(lambda _: _earlier(same_caller, _NON_DIRECT_FIRST, *newest), EarlierCall),
-        last=Statement(lambda _: last.order_by(*newest).limit(1)),
-    )
-
-
-_OF_KNOWN, _OF_FORGOTTEN = _calls_of(_BY_NUMBER), _calls_of(_BY_FORGETTING)
 
 
 _WRITTEN: dict[str, Any] = {
@@ -306,8 +243,11 @@ def _with_later_calls(session: Session, news: Sequence[NewCall], now: datetime) 
         for row in session.execute(recent):
             line = row.number_id, line_of(row.caller)
             later[line] = max(later.get(line, (row.started_at, row.sid)), (row.started_at, row.sid))
-    for asked, of in ((late, _OF_KNOWN), (forgotten, _OF_FORGOTTEN)):
-        lasts = of.last.many(session, [_of_line(new.route, new.call.caller) for new in asked]) if asked else []
+    for asked, of in ((late, OF_KNOWN), (forgotten, OF_FORGOTTEN)):
+        lasts = []
+        if asked:
+            values = [values_of_line(new.route, new.call.caller) | {"since": new.started_at} for new in asked]
+            lasts = of.last.many(session, values)
         for new, rows in zip(asked, lasts, strict=True):
             if rows:
                 later[new.line] = (rows[0].started_at, rows[0].sid)
@@ -378,10 +318,10 @@ def _attribute_many(
     """The same for calls of which none is an earlier one of another."""
     earlier: list[EarlierCall | None] = [None] * len(asked)
     for of, is_forgotten, last in (
-        (_OF_KNOWN, False, True),
-        (_OF_KNOWN, False, False),
-        (_OF_FORGOTTEN, True, True),
-        (_OF_FORGOTTEN, True, False),
+        (OF_KNOWN, False, True),
+        (OF_KNOWN, False, False),
+        (OF_FORGOTTEN, True, True),
+        (OF_FORGOTTEN, True, False),
     ):
         # the earlier call that the project's repeat credit asks for; a withheld caller has none
         places = [
@@ -396,7 +336,7 @@ def _attribute_many(
         values = []
         for place in places:
             route, caller, at, sid = asked[place]
-            values.append(_of_line(route, caller) | {"before": at, "sid": sid})
+            values.append(values_of_line(route, caller) | {"before": at, "sid": sid})
         for place, rows in zip(places, statement.many(session, values), strict=True):
             earlier[place] = rows[0] if rows else None
     leased = [place for place, (route, *_) in enumerate(asked) if not route.overflow]
@@ -413,15 +353,6 @@ def _attribute_many(
         )
         decisions.append((decision, before is not None))
     return decisions
-
-
-def _of_line(route: Route, caller: Caller) -> dict[str, Any]:
-    """The values of a statement that looks for a caller's calls to a number, in any spelling of the line."""
-    if caller.forgotten is not None:
-        return {"number": route.number_id, "forgotten": caller.forgotten}
-    spellings = spellings_of_line(caller.e164 or "")
-    who = zip(WHO, spellings + spellings[:1] * (MOST_SPELLINGS - len(spellings)), strict=True)
-    return {"number": route.number_id, **dict(who)}
 
 
 def decide_later_calls(

@@ -85,13 +85,16 @@ def render(plan: Plan) -> str:
 
 XML = '<?xml version="1.0" encoding="UTF-8"?>'
 IN_ATTRIBUTE = {'"': "&quot;", "\r": "&#13;", "\n": "&#10;", "\t": "&#09;"}
+SPECIAL = re.compile('[&<>"\r\n\t]')
+"""`escape` looks for each sign by itself."""
 
 
 def _text_of(element: TwiML) -> str:
     """As `str(element)`, which builds a tree of ElementTree before: a tenth of the time of an answer."""
     attributes = [
-        f' {name}="{escape(str(value).lower() if isinstance(value, bool) else str(value), IN_ATTRIBUTE)}"'
+        f' {name}="{escape(text, IN_ATTRIBUTE) if SPECIAL.search(text) else text}"'
         for name, value in sorted(element.attrs.items())
+        for text in [str(value).lower() if isinstance(value, bool) else str(value)]
     ]
     opening = f"<{element.name}{''.join(attributes)}"
     inside = escape(element.value or "") + "".join(map(_text_of, element.verbs))

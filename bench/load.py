@@ -66,10 +66,12 @@ def _page_views(plan: Plan, count: int) -> Iterator[bytes]:
 
 
 def _calls(plan: Plan, count: int) -> Iterator[bytes]:
-    """Every second caller has called this number before."""
+    """Every second caller has called this number before: one of all its known callers after the other."""
     validator = RequestValidator(plan.token)
     for i in range(count):
-        caller = plan.first_known_caller + (i * 7) % plan.known_callers if i % 2 else plan.first_new_caller + i
+        caller = (
+            plan.first_known_caller + i // plan.numbers * 7 % plan.known_callers if i % 2 else plan.first_new_caller + i
+        )
         values = _form(sid_of(plan, i), f"+{caller}", f"+{plan.first_e164 + (i * 31) % plan.numbers}")
         signature = validator.compute_signature(plan.base_url + plan.path, values)
         more = f"X-Twilio-Signature: {signature}\r\n"

@@ -18,6 +18,7 @@ from router.voice.routing import Route
 _call = table_of(Call).c
 
 WHO = [f"who{index}" for index in range(MOST_SPELLINGS)]
+_BY_NUMBER = _call.caller.in_([bindparam(name, type_=String) for name in WHO])
 _BY_FORGETTING = _call.forgotten_id == bindparam("forgotten", type_=BigId)
 _EARLIER = (
     _call.id.label("call_id"),
@@ -32,14 +33,17 @@ def _of_caller(same_caller: Any, *columns: Any) -> Select[Any]:
     return select(*columns).where(_call.number_id == bindparam("number"), same_caller, _call.kind == EXTERNAL)
 
 
-def _of_any_spelling(columns: Sequence[Any], *conditions: Any, newest: bool = False) -> Select[Any]:
-    """The first or the newest of a caller's calls in any spelling of the line. Each spelling is asked for by itself, in the order of an
-    index: however often somebody has called, one call of each is read."""
+def _of_any_spelling(dialect: str, columns: Sequence[Any], *conditions: Any, newest: bool = False) -> Select[Any]:
+    """The first or the newest of a caller's calls in any spelling of the line. SQLite is asked for each spelling by itself, in the order of
+    its index: however often somebody has called, one call of each is read. PostgreSQL keeps
+    large columns apart, and is asked for many callers at once: in a subquery of these the callers would be mixed up."""
 
     def ordered(statement: Select[Any], started_at: Any, sid: Any) -> Select[Any]:
         order = (started_at.desc(), sid.desc()) if newest else (started_at, sid)
         return statement.order_by(*order).limit(1)
 
+    if dialect == "postgresql":
+        return ordered(_of_caller(_BY_NUMBER, *columns).where(*conditions), _call.started_at, _call.sid)
     calls = [
         _of_caller(_call.caller == bindparam(name, type_=String), *columns, _call.sid.label("order_sid")).where(
             *conditions
@@ -81,9 +85,9 @@ def _last_non_direct(same_caller: Any) -> Statement:
 
 
 OF_KNOWN = CallsOf(
-    first=Statement(lambda _: _of_any_spelling(_EARLIER, *_IS_BEFORE), EarlierCall),
-    last_non_direct=_last_non_direct(_call.caller.in_([bindparam(name, type_=String) for name in WHO])),
-    last=Statement(lambda _: _of_any_spelling(_PLACE, _IS_SINCE, newest=True)),
+    first=Statement(lambda dialect: _of_any_spelling(dialect, _EARLIER, *_IS_BEFORE), EarlierCall),
+    last_non_direct=_last_non_direct(_BY_NUMBER),
+    last=Statement(lambda dialect: _of_any_spelling(dialect, _PLACE, _IS_SINCE, newest=True)),
 )
 OF_FORGOTTEN = CallsOf(
     first=Statement(

@@ -35,8 +35,8 @@ def _of_caller(same_caller: Any, *columns: Any) -> Select[Any]:
 
 def _of_any_spelling(dialect: str, columns: Sequence[Any], *conditions: Any, newest: bool = False) -> Select[Any]:
     """The first or the newest of a caller's calls in any spelling of the line. SQLite is asked for each spelling by itself, in the order of
-    its index: however often somebody has called, one call of each is read. PostgreSQL keeps
-    large columns apart, and is asked for many callers at once: in a subquery of these the callers would be mixed up."""
+    its index: however often somebody has called, one call of each is read. PostgreSQL keeps large columns apart, and is asked for many
+    callers at once: in a subquery of these the callers would be mixed up."""
 
     def ordered(statement: Select[Any], started_at: Any, sid: Any) -> Select[Any]:
         order = (started_at.desc(), sid.desc()) if newest else (started_at, sid)

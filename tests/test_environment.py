@@ -12,19 +12,20 @@ SCRIPTS = Path(__file__).parents[1] / "scripts"
 LOCK = (
     "alpha==1.0 \\\n    --hash=sha256:00\nbig-one==2.0 ; python_version >= '3.11' \\\n    --hash=sha256:00\nlast==3\n"
 )
-INDEX = "index.example"
-SAID = f"""Looking in indexes: https://user:secret@{INDEX}/simple, file:///srv/{INDEX}/simple
-WARNING: Location 'file:///srv/{INDEX}/simple/alpha/' is ignored: it is neither a file nor a directory.
+HOST = "wheels.example"
+FROM = f"https://{HOST}"
+SAID = f"""Looking in indexes: https://user:secret@{HOST}/all, file:///srv/{HOST}/all
+WARNING: Location 'file:///srv/{HOST}/all/alpha/' is ignored: it is neither a file nor a directory.
 Collecting alpha==1.0 (from -r requirements.lock (line 1))
-  Downloading https://{INDEX}/packages/alpha-1.0-py3-none-any.whl (12 kB)
+  Downloading {FROM}/alpha-1.0-py3-none-any.whl (12 kB)
 Collecting big-one==2.0 (from -r requirements.lock (line 3))
-  Downloading https://{INDEX}/packages/big_one-2.0-py3-none-any.whl (61.9 MB)
+  Downloading {FROM}/big_one-2.0-py3-none-any.whl (61.9 MB)
 """
 RETRYING = (
-    f"WARNING: Retrying (Retry(total=4)) after connection broken by 'ReadTimeoutError(\"HTTPSConnectionPool(host='{INDEX}', port=443): "
-    "Read timed out.\")': /simple/last/\n"
+    f"WARNING: Retrying (Retry(total=4)) after connection broken by 'ReadTimeoutError(\"HTTPSConnectionPool(host='{HOST}', port=443): "
+    "Read timed out.\")': /all/last/\n"
 )
-FAILED = f"ERROR: Could not install packages: HTTPSConnectionPool(host='{INDEX}', port=443), https://{INDEX}/packages/last.whl\n"
+FAILED = f"ERROR: Could not install packages: HTTPSConnectionPool(host='{HOST}', port=443), {FROM}/last.whl\n"
 
 
 def begin(folder: Path, pip: str) -> "subprocess.Popen[str]":
@@ -44,13 +45,13 @@ def again(folder: Path) -> "subprocess.Popen[str]":
     environ = os.environ | {"PYTHON": sys.executable, "PYTHONPATH": str(folder)}
     command = ["sh", "scripts/environment.sh", "requirements.lock"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(command, cwd=folder, env=environ, **pipes)  # type: ignore[call-overload, no-any-return]
+    return subprocess.Popen(command, cwd=folder, env=environ, **pipes)  # type: ignore[call-overload, no-any-return]  # options in a dict have one type
 
 
 def test_what_is_being_installed_is_said_while_pip_still_waits_for_it(tmp_path: Path) -> None:
     waits = "while [ ! -e arrived ]; do sleep 0.05; done"
     rest = (
-        f"cat retrying; echo 'Collecting last==3 (from x)'; echo 'Installing collected packages: alpha'; echo '{INDEX}'"
+        f"cat retrying; echo 'Collecting last==3 (from x)'; echo 'Installing collected packages: alpha'; echo '{HOST}'"
     )
     (tmp_path / "retrying").write_text(RETRYING * 3)
     with begin(tmp_path, f"cat said; {waits}; {rest}") as process:
@@ -78,7 +79,7 @@ def test_a_failure_is_said_without_the_address_and_tried_again_the_next_time(tmp
             said, complaints = process.communicate()
         assert process.returncode == 1
         assert complaints.startswith("ERROR: Could not install packages: ")
-        assert INDEX not in said + complaints
+        assert HOST not in said + complaints
         assert "secret" not in said + complaints
 
 

@@ -56,7 +56,10 @@ class Statement:
         return self._prepare(connection.dialect).run(connection, cursor, values)
 
     def many(self, session: Session, values: Sequence[Mapping[str, Any]]) -> list[list[Row]]:
-        """The rows for each of the values, in their order. PostgreSQL is asked once: by one SELECT for all, else in one go."""
+        """The rows for each of the values, in their order. PostgreSQL is asked once: by one SELECT for all, else in one go.
+
+        A WITH that names one of the values fails there.
+        """
         session.flush()
         connection, cursor = _cursor_of(session)
         prepared = self._prepare(connection.dialect)
@@ -119,12 +122,18 @@ def _for_each(statement: "Select[Any]") -> "Select[Any]":
         one.key: one.type for one in visitors.iterate(statement) if isinstance(one, BindParameter) and one.required
     }
     rows = given("postgresql", binds)
+    places = cast("FromClause", rows["place"].table)
 
     def replace(element: Any, **_: Any) -> Any:
         return rows[element.key] if isinstance(element, BindParameter) and element.required else None
 
-    one = cast("Select[Any]", visitors.replacement_traverse(statement, {}, replace)).lateral("one")
-    return select(rows["place"], *one.c).select_from(cast("FromClause", rows["place"].table).join(one, true()))
+    def correlate(inner: Any) -> None:
+        inner.correlate.non_generative(inner, places)
+
+    # a SELECT in the FROM of another would take a FROM of its own for the values, and so those of all places
+    filled = visitors.replacement_traverse(statement, {}, replace)
+    one = cast("Select[Any]", visitors.cloned_traverse(filled, {}, {"select": correlate})).lateral("one")
+    return select(rows["place"], *one.c).select_from(places.join(one, true()))
 
 
 def _arrays(values: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:

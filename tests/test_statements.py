@@ -1,11 +1,11 @@
 """Statements of the hot paths, run by the driver's own cursor, behave as SQLAlchemy's own execution does."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Executable, bindparam, event, insert, select, update
+from sqlalchemy import Executable, bindparam, event, func, insert, select, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from router.accounts.models import Project, ServerFact
@@ -153,6 +153,46 @@ def test_many_values_are_answered_as_each_alone_is(database: Database) -> None:
         assert answers == [latest_until.all(session, each) for each in asked]
         assert answers == [[("c",), ("b",)], [], [("d",)], [("c",), ("b",)]]
     assert len(statements) == (len(asked) if database.is_sqlite else 1)
+
+
+@Statement
+def beside_latest(dialect: str) -> Executable:
+    """The names of a value, each with the newest moment of all facts until one: the values stand in a SELECT of FROM, and within it."""
+    oldest = select(func.min(FACT.c.changed_at)).where(FACT.c.changed_at <= bindparam("at")).scalar_subquery()
+    newest = (
+        select(func.max(FACT.c.changed_at).label("at"))
+        .where(FACT.c.changed_at <= bindparam("at"), FACT.c.changed_at >= oldest)
+        .subquery("newest")
+    )
+    return select(FACT.c.name, newest.c.at).where(FACT.c.value == bindparam("value")).order_by(FACT.c.name)
+
+
+def test_values_in_a_select_of_from_are_those_of_their_own_place(database: Database) -> None:
+    moments = {name: NOON + timedelta(hours=hour) for hour, name in enumerate("abc")}
+    asked = [{"at": moments[name], "value": value} for name in "cab" for value in ("1", "2")]
+    with database.writing() as session:
+        for name, at in moments.items():
+            remember.run(session, fact(name) | {"changed_at": at, "value": "2" if name == "b" else "1"})
+        with count_statements(database) as statements:
+            answers = beside_latest.many(session, asked)
+        assert answers == [beside_latest.all(session, each) for each in asked]
+        assert answers[0] == [("a", moments["c"]), ("c", moments["c"])]
+        assert answers[3] == [("b", moments["a"])]
+    assert len(statements) == (len(asked) if database.is_sqlite else 1)
+
+
+def test_values_in_a_with_are_refused_for_many_on_postgresql(database: Database) -> None:
+    """They would be those of all places, joined."""
+    until = select(func.max(FACT.c.changed_at).label("at")).where(FACT.c.changed_at <= bindparam("at")).cte("until")
+    newest = Statement(select(FACT.c.name).join(until, FACT.c.changed_at == until.c.at))
+    asked = [{"at": NOON}, {"at": NOON + timedelta(hours=1)}]
+    with database.writing() as session:
+        remember.run(session, fact())
+        if database.is_sqlite:
+            assert newest.many(session, asked) == [[("a",)], [("a",)]]
+        else:
+            with pytest.raises(DBAPIError, match="missing FROM-clause"):
+                newest.many(session, asked)
 
 
 def test_rows_are_written_together_and_those_that_were_there_stay(database: Database) -> None:

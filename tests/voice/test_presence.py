@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import delete, select, update
 from sqlalchemy.exc import OperationalError
@@ -217,8 +217,31 @@ def emptied(server: Server) -> None:
     make_limits(server)
 
 
+OUTAGES = st.tuples(
+    st.one_of(st.integers(22, 90), st.integers(22, 500)), st.one_of(st.integers(1, 200), st.integers(200, 900))
+)
+"""When the database goes away, and for how long."""
+TAPS_OF_TWO_CALLS = (
+    ([(5, "alive"), (5, "alive"), (5, "alive"), (115, "tap"), (5, "alive"), (5, "alive"), (43, "tap")], None),
+    ([(107, "alive")], None),
+)
+
+
 @settings(max_examples=examples(25), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(pages=st.tuples(PAGE, PAGE), dialled=CALLS, data=st.data())
+@given(
+    pages=st.tuples(PAGE, PAGE),
+    dialled=CALLS,
+    outage=OUTAGES,
+    at_once=st.booleans(),
+    order=st.sampled_from([[0, 1], [0, 1], [1, 0]]),
+)
+@example(
+    pages=TAPS_OF_TWO_CALLS,
+    dialled=[(0, 127, "+14155550171"), (7, 106, "+14155550170")],
+    outage=(22, 200),
+    at_once=False,
+    order=[0, 1],
+)
 def test_r12_an_outage_changes_no_decision_whenever_and_in_whichever_order_journals_are_applied(
     shop: Server,
     carrier: CarrierClient,
@@ -227,8 +250,11 @@ def test_r12_an_outage_changes_no_decision_whenever_and_in_whichever_order_journ
     tmp_path_factory: pytest.TempPathFactory,
     pages: Any,
     dialled: Any,
-    data: st.DataObject,
+    outage: tuple[int, int],
+    at_once: bool,
+    order: Sequence[int],
 ) -> None:
+    """`at_once`: the journals are applied as soon as the database is back."""
     script: list[tuple[float, str, Any]] = []
     for index, (said, leaves_after) in enumerate(pages):
         at = 20.0 + index
@@ -240,8 +266,7 @@ def test_r12_an_outage_changes_no_decision_whenever_and_in_whichever_order_journ
     signs = script or [(60.0, "", 0)]
     script = script + [(signs[sign % len(signs)][0] + after + 0.5, "call", who) for sign, after, who in dialled]
     script.sort(key=lambda event: event[0])
-    begins = data.draw(st.one_of(st.integers(22, 90), st.integers(22, 500)), "the outage begins")
-    ends = begins + data.draw(st.one_of(st.integers(1, 200), st.integers(200, 900)), "and lasts")
+    begins, ends = outage[0], sum(outage)
 
     def world(is_away: bool, at_once: bool, folders: Sequence[Path], order: Sequence[int]) -> list[Any]:
         emptied(shop)
@@ -280,9 +305,7 @@ def test_r12_an_outage_changes_no_decision_whenever_and_in_whichever_order_journ
     one, two = tmp_path_factory.mktemp("one"), tmp_path_factory.mktemp("two")
     truth = world(False, True, (one, one), [0])
     assert len(truth) == sum(what == "call" and at < ends for at, what, _ in script)
-    at_once = data.draw(st.booleans(), "applied as soon as the database is back")
     folder = tmp_path_factory.mktemp("machine")
     assert world(True, at_once, (folder, folder), [0]) == truth, "one machine"
     other = tmp_path_factory.mktemp("other")
-    order = data.draw(st.sampled_from([[0, 1], [0, 1], [1, 0]]), "machines")
     assert world(True, at_once, (two, other), order) == truth, "two machines"

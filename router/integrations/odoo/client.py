@@ -17,7 +17,11 @@ from router.lib.formats import parse_int
 from router.lib.http_client import Outgoing, OutgoingError
 from router.lib.phones import spellings_of_line
 
-REFUSED_ACCOUNT = (401, 402, 403)
+REFUSED_ACCOUNT = ("odoo.exceptions.AccessDenied", "werkzeug.exceptions.NotFound")
+"""Errors about the key, or about a model or method that this Odoo does not have: whatever lead is sent, they come again."""
+REFUSED_MODEL = re.compile(r".*\([a-z0-9_]+(\.[a-z0-9_]+)*\)")
+"""The first line of an AccessError about a model or a field of it, in every language: `… 'Lead' (crm.lead) records.` One about a record
+names the model further down."""
 PERMANENT_NAMES = ("builtins.", "odoo.exceptions.UserError", "odoo.exceptions.ValidationError")
 """Errors of status 500 that come back with the same message however often it is sent."""
 PASSING = (
@@ -111,19 +115,18 @@ class OdooClient:
             return body
         if answer.status == 200:
             raise DeliveryError("Odoo's answer could not be read.", status=200)
-        if is_readable and isinstance(body, dict):
-            name, words = (
-                str(body.get("name", "")),
-                str(body.get("message", "")).replace(self.message.secret, "[secret]"),
-            )
-        else:
-            name, words = "", excerpt(answer, self.message.secret)
+        # without a name it is not Odoo that speaks but something before it, which may have taken offence at this one lead
+        name = str(body.get("name") or "") if is_readable and isinstance(body, dict) else ""
+        secret = self.message.secret
+        words = str(body.get("message", "")).replace(secret, "[secret]") if name else excerpt(answer, secret)
         text = f"Odoo answered {answer.status}: {' '.join(words.split())[:400]}"
         if name == "odoo.exceptions.MissingError":
             raise RecordGone(text, status=answer.status)
-        if answer.status in REFUSED_ACCOUNT or (answer.status == 404 and not name):  # no such database: no JSON
+        is_model_refused = name == "odoo.exceptions.AccessError" and REFUSED_MODEL.match(words)
+        if answer.status == 401 or name in REFUSED_ACCOUNT or is_model_refused:
             raise DeliveryError(text, status=answer.status, refused_account=True)
-        permanent = name.startswith(PERMANENT_NAMES) or not may_succeed_later(answer.status)
+        is_final = bool(name) and answer.status != 403 and not may_succeed_later(answer.status)
+        permanent = is_final or name.startswith(PERMANENT_NAMES)
         wait = retry_after(answer.headers, self.message.now)
         raise DeliveryError(text, permanent, wait, status=answer.status)
 

@@ -10,6 +10,7 @@ from pydantic import BaseModel, StringConstraints
 from werkzeug.http import parse_date
 
 from router.lib.http_client import AddressBlocked, Answer, Outgoing, OutgoingError
+from router.lib.texts import plain_text
 from router.voice.models import BLOCKED
 
 Address = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2000)]
@@ -32,7 +33,7 @@ class DeliveryError(Exception):
         status: int | None = None,
         refused_account: bool = False,
     ) -> None:
-        super().__init__(message)
+        super().__init__(plain_text(message))
         self.permanent = permanent
         self.retry_after = retry_after
         self.status = status

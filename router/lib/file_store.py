@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from router.config import Settings
+from router.lib.texts import plain_text
 
 FOLDER = "folder"
 PIECE = 256 * 1024
@@ -222,4 +223,4 @@ class S3Store:
         try:
             yield client
         except (BotoCoreError, ClientError, OSError) as error:
-            raise StoreError(f"{what}: {error}"[:280]) from None
+            raise StoreError(plain_text(f"{what}: {error}")[:280]) from None

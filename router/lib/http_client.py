@@ -4,7 +4,8 @@ import json
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterable, Mapping
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
@@ -16,6 +17,7 @@ import httpcore
 import httpx
 
 from router.config import Networks
+from router.lib.texts import plain_json, plain_text
 
 TOTAL_SECONDS = 20.0
 CONNECT_SECONDS = 5.0
@@ -60,7 +62,8 @@ class NoAnswer(OutgoingError):
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back. The body ends at the client's limit (64 kB unless told) or when time was up; `complete` tells."""
+    """What came back. The body is unpacked; it ends at the client's limit (64 kB unless told), when time was up, or where it cannot be
+    unpacked; `complete` tells."""
 
     status: int
     headers: Mapping[str, str]
@@ -69,7 +72,20 @@ class Answer:
 
     @property
     def text(self) -> str:
-        return self.body.decode("utf-8", "replace")
+        return plain_text(self.body.decode("utf-8", "replace"))
+
+    def json(self) -> Any:
+        """The document, its texts as `text` has them.
+
+        Raises:
+            ValueError: the body is no JSON, or did not come whole.
+        """
+        if not self.complete:
+            raise ValueError("the answer is not whole")
+        try:
+            return plain_json(json.loads(self.body))
+        except RecursionError:
+            raise ValueError("the answer is nested too deeply") from None
 
 
 @cache
@@ -262,15 +278,52 @@ def _exchange(pool: httpcore.ConnectionPool, request: httpx.Request, limit: int,
         if sink is not None:
             take, limit = (sink, limit) if response.status == 200 else (take, ANSWER_LIMIT)
         try:
-            for chunk in response.iter_stream():
+            for chunk in _unpacked(response.iter_stream(), headers.get("content-encoding", "")):
                 take(chunk[: limit - amount])
                 amount += len(chunk)
                 if amount > limit:
                     is_complete = False
                     break
-        except (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError):
+        except (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError, zlib.error):
             is_complete = False
         return Answer(response.status, headers, bytes(body), is_complete)
+
+
+PIECE = 64 * 1024
+"""Bytes that are unpacked at once: a packed kilobyte may hold a megabyte."""
+
+
+def _unpacked(stream: Iterable[bytes], encoding: str) -> Iterator[bytes]:
+    """The pieces of a body whose Content-Encoding is this. We ask for none; some servers pack every answer all the same.
+
+    Raises:
+        zlib.error: it is packed in another way, or wrongly.
+    """
+    encoding = encoding.strip().lower()
+    if encoding in ("", "identity"):
+        yield from stream
+        return
+    if encoding not in ("gzip", "x-gzip", "deflate"):
+        raise zlib.error(f"unknown encoding {encoding}")
+    unpacker = None
+    for packed in stream:
+        while packed:
+            if unpacker is None:
+                # deflate stands for zlib's format; some servers leave its head away, which begins with 8 in the lower half byte
+                is_bare = encoding == "deflate" and packed[0] & 0x0F != 8
+                unpacker = zlib.decompressobj(-zlib.MAX_WBITS if is_bare else zlib.MAX_WBITS | 32)
+            piece = unpacker.decompress(packed, PIECE)
+            yield piece
+            while len(piece) == PIECE:
+                piece = unpacker.decompress(unpacker.unconsumed_tail, PIECE)
+                yield piece
+            packed = b""
+            if unpacker.eof:
+                packed, unpacker = unpacker.unused_data, None
+                if packed and not packed.startswith(b"\x1f\x8b"):  # no further file, but filling
+                    return
+    if unpacker is not None:
+        raise zlib.error("it ends in the middle")
 
 
 def _check(address: Address, port: int, scheme: str, allow_private: Networks) -> None:

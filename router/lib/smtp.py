@@ -8,6 +8,8 @@ from email.message import EmailMessage
 from ipaddress import ip_address
 from urllib.parse import unquote, urlsplit
 
+from router.lib.texts import plain_text
+
 WAIT_SECONDS = 10.0
 PORTS = {"smtp": 25, "smtps": 465}
 ERROR_LENGTH = 300
@@ -136,4 +138,4 @@ def may_sign_in(encrypted: bool, peer: str) -> bool:
 
 def _answer(code: int, reply: bytes | str) -> str:
     text = reply.decode("utf-8", "replace") if isinstance(reply, bytes) else reply
-    return " ".join(f"{code} {text}".replace("\0", "").split())[:200]
+    return " ".join(f"{code} {plain_text(text)}".split())[:200]

@@ -24,6 +24,7 @@ from router.carriers.base import DialResult, InboundCall, Plan
 from router.lib.http_client import Outgoing, OutgoingError
 from router.lib.phones import spellings_of_line
 from router.lib.signatures import sign
+from router.lib.texts import plain_text
 from router.scenarios.flows import flow_secret
 from router.scenarios.models import TrackingNumber
 from router.server import Server
@@ -279,4 +280,4 @@ def read_answer(text: str) -> str | None:
         said = text
     if isinstance(said, dict):
         said = said.get("answer") or said.get("to")
-    return said.strip()[:LONGEST_ANSWER] or None if isinstance(said, str) else None
+    return plain_text(said).strip()[:LONGEST_ANSWER] or None if isinstance(said, str) else None

@@ -1,5 +1,6 @@
 """Webhooks: an independent implementation of Standard Webhooks verifies what we sign; the shape is the API's."""
 
+import gzip
 import json
 from datetime import timedelta
 from typing import Any
@@ -132,6 +133,22 @@ def test_a_receiver_that_sends_our_secret_back_does_not_put_it_on_the_page(
         attempt = session.scalars(select(DeliveryAttempt)).one()
     assert "oops" in attempt.message
     assert WEBHOOK_SECRET not in attempt.message + only_delivery(office).reason
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_an_answer_with_control_characters_is_kept_without_them(
+    office: Office, webhook: Integration, inbox: Receiver, packed: bool
+) -> None:
+    said = b"No\0t \x1b[31mnow\x85\xff."
+    more = {"Content-Encoding": "gzip"} if packed else {}
+    inbox.answer = lambda request: (500, more, gzip.compress(said) if packed else said)
+    end_call(office)
+    office.worker().run_once(NOW)
+    delivery = only_delivery(office)
+    with office.database.reading() as session:
+        attempt = session.scalars(select(DeliveryAttempt)).one()
+    assert (delivery.state, delivery.attempts, attempt.status) == ("pending", 1, 500)
+    assert attempt.message == delivery.reason == "The receiver answered 500. Not [31mnow\ufffd\ufffd."
 
 
 def test_a_webhook_to_a_private_address_is_dead_and_nothing_is_sent(

@@ -1,9 +1,12 @@
 """Security: requests to addresses that users typed reach public addresses only, are never redirected, and end in time."""
 
+import gzip
+import random
 import socket
 import ssl
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -17,7 +20,16 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from router.lib.http_client import ANSWER_LIMIT, AddressBlocked, ConnectionFailed, NoAnswer, Outgoing, check_literal
+from router.lib.http_client import (
+    ANSWER_LIMIT,
+    PIECE,
+    AddressBlocked,
+    Answer,
+    ConnectionFailed,
+    NoAnswer,
+    Outgoing,
+    check_literal,
+)
 from tests.integrations.receiver import receiver
 from tests.waiting import standing_still, ticking
 
@@ -280,3 +292,63 @@ def test_a_sink_that_takes_no_more_ends_the_request() -> None:
 
     with raw_server(answering("200 OK", b"x" * 100_000)) as url, pytest.raises(OSError, match="no space"):
         open_client().request("GET", url, b"", {}, sink=full)
+
+
+def packed_answer(encoding: str, body: bytes) -> Callable[[socket.socket], None]:
+    def talk(connection: socket.socket) -> None:
+        connection.recv(65536)
+        head = f"HTTP/1.1 503 Unavailable\r\nContent-Encoding: {encoding}\r\nContent-Length: {len(body)}\r\n\r\n"
+        connection.sendall(head.encode() + body)
+
+    return talk
+
+
+def bare_deflate(body: bytes) -> bytes:
+    packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    return packer.compress(body) + packer.flush()
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body", "text", "is_whole"),
+    [
+        ("gzip", gzip.compress(b"Not now."), "Not now.", True),
+        ("X-GZip", gzip.compress(b"Not") + gzip.compress(b" now."), "Not now.", True),
+        ("gzip", gzip.compress(b"Not now.") + bytes(20), "Not now.", True),
+        ("deflate", zlib.compress(b"Not now."), "Not now.", True),
+        ("deflate", bare_deflate(b"Not now."), "Not now.", True),
+        ("identity", b"Not now.", "Not now.", True),
+        ("gzip", b"", "", True),
+        ("gzip", gzip.compress(b"Not now.")[:-9], "Not now.", False),
+        ("gzip", b"Not packed.", "", False),
+        ("br", b"\x0b\x03\x80Not now.\x03", "", False),
+        ("gzip, gzip", gzip.compress(gzip.compress(b"Not now.")), "", False),
+    ],
+)
+def test_a_packed_answer_is_read(encoding: str, body: bytes, text: str, is_whole: bool) -> None:
+    with raw_server(packed_answer(encoding, body)) as url:
+        answer = open_client().post(url, b"", {})
+    assert (answer.text, answer.complete) == (text, is_whole)
+
+
+def test_a_packed_answer_comes_out_up_to_the_limit() -> None:
+    bomb = gzip.compress(bytes(200_000_000), 9)
+    with raw_server(packed_answer("gzip", bomb)) as url:
+        answer = open_client().post(url, b"", {})
+    assert (len(answer.body), answer.complete) == (ANSWER_LIMIT, False)
+
+
+@pytest.mark.parametrize("size", [0, 1, PIECE - 1, PIECE, PIECE + 1, 3 * PIECE, 1_000_003])
+def test_a_large_packed_answer_comes_out_whole(size: int) -> None:
+    body = random.Random(size).randbytes(size // 2) + b"a" * (size - size // 2)
+    with raw_server(packed_answer("gzip", gzip.compress(body))) as url:
+        answer = open_client(answer_limit=2_000_000).post(url, b"", {})
+    assert (answer.body == body, answer.complete) == (True, True)
+
+
+def test_what_an_answer_says_has_nothing_that_no_database_keeps() -> None:
+    answer = Answer(500, {}, b'{"a\\u0000": ["b\\ud83d", {"c": "d\\u0007\\ne"}, 1.5, null]}', True)
+    assert answer.json() == {"a": ["b", {"c": "d\ne"}, 1.5, None]}
+    assert Answer(500, {}, b"a\0b\x1b[31m\xff \xc2\x85c\td\n", True).text == "ab[31m\ufffd c\td\n"
+    for body, is_whole in ((b"{", True), (b"[" * 100_000, True), (b"{}", False), (b"\xff", True)):
+        with pytest.raises(ValueError):
+            Answer(200, {}, body, is_whole).json()

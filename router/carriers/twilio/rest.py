@@ -10,7 +10,6 @@ A search of numbers in Twilio's terms, and what of its answer really fits: area 
 What an answer of Twilio's REST side means: was it done, was it not, or is that unknown (https://www.twilio.com/docs/api/errors)."""
 
 import base64
-import json
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -222,8 +221,8 @@ def records(body: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
 
 def _object(answer: Answer) -> dict[str, Any] | None:
     try:
-        body = json.loads(answer.body) if answer.complete else None
-    except (ValueError, RecursionError):
+        body = answer.json()
+    except ValueError:
         return None
     return body if isinstance(body, dict) else None
 

@@ -18,7 +18,7 @@ from router.lib.crypto import KeyRing
 from router.server import Server, current_server
 
 if TYPE_CHECKING:
-    from router.lib.http_client import Outgoing
+    from router.lib.http_client import Answer, Outgoing
 
 PATH = "/voice/check"
 """No route: a proxy that takes the header away makes no call of it."""
@@ -74,7 +74,7 @@ def ask_round_trip(server: Server, http: "Outgoing") -> Verdict:
             f"refused: {url} answers {answer.status} and leads elsewhere, where the carrier's POST arrives as a GET: set "
             "ROUTER_PUBLIC_URL to the address that answers by itself"
         )
-    seen = _read(answer.body)
+    seen = _read(answer)
     if not _is_by_us(server.keys, TOLD, nonce, str(seen.get("by") or "")):
         return Verdict(
             f"{url} answers {answer.status}, and not as this installation does: another server is there, it runs with another "
@@ -113,9 +113,9 @@ def _is_by_us(keys: KeyRing, purpose: str, nonce: str, mac: str) -> bool:
     return len(signed) == MAC_BYTES and keys.verify(purpose, nonce.encode("utf-8", "replace"), signed)
 
 
-def _read(body: bytes) -> dict[str, Any]:
+def _read(answer: "Answer") -> dict[str, Any]:
     try:
-        told = json.loads(body)
-    except (ValueError, RecursionError):
+        told = answer.json()
+    except ValueError:
         return {}
     return told if isinstance(told, dict) else {}

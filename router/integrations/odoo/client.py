@@ -5,7 +5,6 @@ there.
 Odoo 19 reads a field as one number (`phone_sanitized`): two numbers, a name behind it or a missing country make it nothing, or another
 number. So a second search goes by the digits alone, whatever stands between them, and `match` judges what it finds."""
 
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -107,9 +106,8 @@ class OdooClient:
         except OutgoingError as error:
             raise not_delivered(error) from None
         try:
-            body = json.loads(answer.body)
-            is_readable = answer.complete
-        except (ValueError, RecursionError):
+            body, is_readable = answer.json(), True
+        except ValueError:
             body, is_readable = None, False
         if answer.status == 200 and is_readable:
             return body

@@ -23,6 +23,7 @@ from router.attribution.models import Visit as StoredVisit
 from router.carriers.base import DialResult, InboundCall, Plan
 from router.lib.http_client import Outgoing, OutgoingError
 from router.lib.phones import spellings_of_line
+from router.lib.portable_json import portable_json
 from router.lib.signatures import sign
 from router.lib.texts import plain_text
 from router.scenarios.flows import flow_secret
@@ -257,7 +258,7 @@ def _ask_address(server: Server, project_id: int, so_far: CallSoFar, wanted: Wan
     if is_test:
         data["test"] = True
     event = {"type": "call.asking", "timestamp": iso(now), "data": data}
-    body = json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
+    body = portable_json(event)
     message_id = f"test_{secrets.token_hex(8)}" if is_test else f"{call.sid}.{wanted.step}"
     headers = sign(flow_secret(server.keys, project_id), message_id, int(now.timestamp()), body)
     client = Outgoing(server.settings.allow_private, total_seconds=ASK_SECONDS + LONGER, answer_limit=LONGEST_BODY)

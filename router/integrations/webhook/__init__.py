@@ -2,7 +2,6 @@
 Standard Webhooks 1.0: signed, with the same id over all attempts."""
 
 import base64
-import json
 import secrets
 from typing import Any
 
@@ -10,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from router.integrations.base import Address, Message, Secret, Slot, Vendor, accepted, excerpt, not_delivered
 from router.lib.http_client import Outgoing, OutgoingError
+from router.lib.portable_json import portable_json
 from router.lib.signatures import PREFIX, secret_bytes, sign
 from router.web.errors import iso
 
@@ -22,7 +22,7 @@ class WebhookSender:
 
     def deliver(self, message: Message) -> dict[str, Any]:
         event = {"type": message.event, "timestamp": iso(message.event_at), "data": message.call}
-        body = json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
+        body = portable_json(event)
         headers = sign(message.secret, message.id, int(message.now.timestamp()), body)
         headers["Content-Type"] = "application/json"
         try:

@@ -62,6 +62,8 @@ class Project(Base):
     """Who is told about internal calls: nobody, webhooks, or all."""
     ignore_automation: Mapped[bool] = mapped_column(default=False, server_default=false())
     """Browsers that a program drives count as crawlers: they keep the page's number and are in no figures."""
+    ga_stream: Mapped[str] = mapped_column(String(24), default="", server_default="")
+    """The measurement id of Google Analytics whose session the tag asks for; empty: there is none, or several."""
     unwanted_referrals: Mapped[list[str]] = mapped_column(default=list, server_default="[]")
     """Hosts (`pay.example.com` and its www, `*.example.com`) that are no marketing source, beside those that everybody has."""
     recording_days: Mapped[int] = mapped_column(default=90, server_default="90")

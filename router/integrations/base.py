@@ -7,6 +7,7 @@ from typing import Annotated, Any, Protocol
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, StringConstraints
+from sqlalchemy.orm import Session
 from werkzeug.http import parse_date
 
 from router.lib.http_client import AddressBlocked, Answer, Outgoing, OutgoingError
@@ -73,6 +74,8 @@ class Message:
     """When the attempt has to be over (monotonic)."""
     remember: Callable[[dict[str, Any]], None] = field(default=lambda steps: None)
     """Keeps the result of a step at once, so that a repeat resumes after it. `lead_id` and `missing` mean more: queue.py."""
+    is_test: bool = False
+    """An admin tries the settings out: the receiver has to be able to tell it from a call."""
     country: str | None = None
     """The project's: reads numbers that a receiver has without their country code."""
     managers: tuple[str, ...] = ()
@@ -96,6 +99,20 @@ class Sender(Protocol):
         Raises:
             DeliveryError, Skipped, Expired
         """
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What came of a test that an admin asked for, with settings as they are typed."""
+
+    is_good: bool
+    words: str
+    """For people: what was accepted, or why it was not."""
+    status: int | None = None
+    """HTTP status of the answer, when there was one."""
+    answer: str = ""
+    """The beginning of its body."""
+    milliseconds: int = 0
 
 
 @dataclass(frozen=True)
@@ -143,6 +160,10 @@ class Vendor:
     """Makes the secret when none is typed. Such a secret only signs; any other is sent, so it must not follow a changed address."""
     ordered_by_caller: bool = False
     """One caller's calls are delivered one after the other."""
+    try_out: Callable[[Outgoing, Message], Trial] | None = None
+    """Tests typed settings, on an example of a call; nothing that counts may be left at the receiver."""
+    saved: Callable[[Session, int], None] | None = None
+    """Told, with the project's id, that an integration of this kind was saved or removed."""
     lifetime: timedelta | None = None
     """After the call the receiver takes no message any more."""
     takes_internal_calls: bool = False

@@ -5,9 +5,10 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, get_origin
+from typing import Any, Literal, get_origin
 
 import structlog
+from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
@@ -17,7 +18,7 @@ from router.carriers.accounts import reseal_accounts
 from router.integrations.base import Slot, Vendor
 from router.integrations.models import Delivery, DeliveryState, Integration
 from router.integrations.receivers import try_at_once
-from router.integrations.vendors import slots, vendors_in
+from router.integrations.vendors import VENDORS, slots, vendors_in
 from router.lib.http_client import AddressBlocked, check_literal
 from router.scenarios.models import ScenarioDraft
 from router.server import Server
@@ -67,7 +68,7 @@ class SlotForm:
     def fields(self) -> list[tuple[str, str, FieldInfo]]:
         """Name, look and declaration of the vendor's own settings, then of those that it shares with others.
 
-        Looks are text, url, password, switch, and lines (`name = text` in each).
+        Looks are text, url, password, switch, choice, and lines (`name = text` in each).
         """
         settings = self.vendor.settings
         shared = {name for base in settings.__bases__ for name in getattr(base, "model_fields", {})}
@@ -75,6 +76,8 @@ class SlotForm:
         for name, info in settings.model_fields.items():
             if info.annotation is bool or get_origin(info.annotation) is dict:
                 looks[name] = "switch" if info.annotation is bool else "lines"
+            elif get_origin(info.annotation) is Literal:
+                looks[name] = "choice"
         fields = [(name, looks.get(name, "text"), info) for name, info in settings.model_fields.items()]
         return sorted(fields, key=lambda field: field[0] in shared)
 
@@ -104,45 +107,58 @@ class IntegrationsPart:
             if name not in known:
                 raise Problem(422, "There is no such integration.", f"{NAME}.{str(name)[:60]}")
         stored = _stored(session, scenario_id)
-        return {
-            name: self._draft(project, slot, value[name], stored.get(name))
-            for name, slot in known.items()
-            if value.get(name) is not None
-        }
+        drafts: dict[str, Draft] = {}
+        errors: dict[str, str] = {}
+        for name, slot in known.items():
+            if value.get(name) is None:
+                continue
+            draft, wrong = self._draft(project, slot, value[name], stored.get(name))
+            errors |= {f"{NAME}.{name}.{field}".rstrip("."): sentence for field, sentence in wrong.items()}
+            if draft is not None:
+                drafts[name] = draft
+        if errors:
+            field, sentence = next(iter(errors.items()))
+            raise Problem(422, sentence, field, errors=errors)
+        return drafts
 
-    def _draft(self, project: Project, slot: Slot, value: Any, stored: Integration | None) -> Draft:
-        where = f"{NAME}.{slot.name}"
+    def _draft(
+        self, project: Project, slot: Slot, value: Any, stored: Integration | None
+    ) -> tuple[Draft | None, dict[str, str]]:
+        """The draft of a slot, or all that is wrong with it, by field."""
         if not isinstance(value, Mapping):
-            raise Problem(422, "This has to be an object.", where)
+            return None, {"": "This has to be an object."}
         typed = {name: setting for name, setting in value.items() if setting is not None}
         vendors = vendors_in(slot)
         if slot.names_kind and str(typed.pop("kind", None)) not in vendors:
-            raise Problem(422, f"The kind of {slot.title} is one of: {', '.join(vendors)}.", f"{where}.kind")
+            return None, {"kind": f"The kind of {slot.title} is one of: {', '.join(vendors)}."}
         vendor = SlotForm(slot, value).vendor
+        errors: dict[str, str] = {}
+        settings: BaseModel | None = None
         try:
             settings = parse(vendor.settings, typed)
         except Problem as problem:
-            errors = {f"{where}.{field}": text for field, text in problem.more["errors"].items()}
-            raise Problem(422, problem.detail, f"{where}.{problem.field}", errors=errors) from None
-        try:
-            check_literal(getattr(settings, vendor.address), self.server.settings.allow_private)
-        except AddressBlocked as refused:
-            raise Problem(422, str(refused), f"{where}.{vendor.address}") from None
+            errors = dict(problem.more["errors"])
+        address = getattr(settings, vendor.address) if settings is not None else typed.get(vendor.address)
+        if isinstance(address, str) and vendor.address not in errors:
+            try:
+                check_literal(address.strip(), self.server.settings.allow_private)
+            except AddressBlocked as refused:
+                errors[vendor.address] = str(refused)
+        has_secret = bool(typed.get(vendor.sealed)) or vendor.make_secret is not None
+        is_stored = stored is not None and bool(stored.sealed) and stored.kind == vendor.kind
+        if not has_secret and not is_stored:
+            errors.setdefault(vendor.sealed, "This is required.")
+        if settings is None or errors:
+            return None, errors
         receiver = vendor.receiver(project.id, settings)
         if len(receiver) > LONGEST_RECEIVER:
             digest = hashlib.blake2b(receiver.encode(), digest_size=8).hexdigest()
             receiver = f"{receiver[: LONGEST_RECEIVER - 17]}~{digest}"
+        if not has_secret and stored is not None and is_stored and stored.receiver != receiver:
+            moved = "The address changed: type the secret again, so that it goes only where you mean."
+            return None, {vendor.sealed: moved}
         secret = getattr(settings, vendor.sealed)
-        if secret is None and vendor.make_secret is None:
-            if stored is None or not stored.sealed:
-                raise Problem(422, "This is required.", f"{where}.{vendor.sealed}")
-            if stored.receiver != receiver:
-                raise Problem(
-                    422,
-                    "The address changed: type the secret again, so that it goes only where you mean.",
-                    f"{where}.{vendor.sealed}",
-                )
-        return Draft(vendor, receiver, settings.model_dump(exclude={vendor.sealed}), secret)
+        return Draft(vendor, receiver, settings.model_dump(exclude={vendor.sealed}), secret), {}
 
     def save(
         self, session: Session, project: Project, scenario_id: int, clean: dict[str, Draft], now: datetime
@@ -173,6 +189,9 @@ class IntegrationsPart:
                 session.execute(waiting.values(next_at=now).execution_options(synchronize_session=False))
                 try_at_once(session, row.receiver)
         session.flush()
+        for vendor in VENDORS.values():
+            if vendor.saved is not None:
+                vendor.saved(session, project.id)
         return shown_once
 
     def show(self, session: Session, scenario_ids: Iterable[int]) -> dict[int, dict[str, Any]]:

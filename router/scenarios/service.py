@@ -195,7 +195,7 @@ def _read(change: Change, scenario: Scenario | None, document: Document) -> tupl
                 session, project, scenario.id if scenario else None, {} if value is None else value
             )
         except Problem as problem:
-            errors[problem.field or section.name] = problem.detail
+            errors |= problem.more.get("errors") or {problem.field or section.name: problem.detail}
     if errors:
         raise Refused(errors)
     return read, checked

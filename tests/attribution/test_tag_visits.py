@@ -3,6 +3,7 @@
 import pytest
 
 from router.attribution.tag import TagOptions
+from router.attribution.tracking.schema import read_ga
 from tests.attribution.tag_alone import ADDRESS, LENT, Page, visited
 from tests.browser.stub import CONSENT, KEY
 
@@ -53,26 +54,29 @@ def test_options_come_as_attributes_in_the_address_or_as_a_page_variable() -> No
         assert page.views[0].get("scenarios") == scenarios, name
 
 
-GA_COOKIES = [
-    ({"_ga": "GA1.1.1162820436.1749482504"}, {"client_id": "1162820436.1749482504"}),
-    (
-        {"_ga": "GA1.2-2.11.22", "_ga_ABC123": "GS1.1.1795416000.3.1.1795416100.0.0.0"},
-        {"client_id": "11.22", "session_id": "1795416000"},
-    ),
-    (
-        {"_ga": "GA1.1.11.22", "_ga_ABC123": "GS2.1.s1795416000$o3$g1$t1795416100"},
-        {"client_id": "11.22", "session_id": "1795416000"},
-    ),
-    ({"_ga_ABC123": "GS2.1.t1795416100$o3$s1795416000"}, {"session_id": "1795416000"}),
-    ({"_ga": "GA1.1.11.22", "_ga_ABC123": "GS3.1.x1795416000"}, {"client_id": "11.22"}),
-    ({"_ga": "junk"}, None),
+NUMBERS = "1162820436.1749482504"
+SESSION = "1795416000"
+GS1, GS2 = f"GS1.1.{SESSION}.3.1.1795416100.0.0.0", f"GS2.1.s{SESSION}$o3$g1$t1795416100"
+GA_COOKIES: list[tuple[str, dict[str, str], dict[str, str]]] = [
+    ("", {"_ga": f"GA1.1.{NUMBERS}"}, {"client_id": NUMBERS}),
+    ("", {"_ga": "GA1.2-2.11.22", "_ga_A1": GS1}, {"client_id": "11.22", "session_id": SESSION, "G-A1": SESSION}),
+    ("", {"_ga": "GA1.1.11.22", "_ga_A1": GS2}, {"client_id": "11.22", "session_id": SESSION, "G-A1": SESSION}),
+    ("", {"_ga_A1": f"GS2.1.t1795416100$o3$s{SESSION}"}, {"session_id": SESSION, "G-A1": SESSION}),
+    ("", {"_ga_A1": f"GS2.1.t1795416100%24o3%24s{SESSION}"}, {"session_id": SESSION, "G-A1": SESSION}),
+    ("", {"_ga": "GA1.1.11.22", "_ga_A1": "GS3.1.x1795416000"}, {"client_id": "11.22"}),
+    ("", {"_ga": "amp-0123456789_-AbC"}, {"client_id": "amp-0123456789_-AbC"}),
+    ("", {"_ga": "junk"}, {}),
+    ("", {"_ga_A1": "GS2.1.s5$o1", "_ga_B2": GS2}, {"session_id": "5", "G-A1": "5", "G-B2": SESSION}),
+    ("G-B2", {"_ga_A1": "GS2.1.s5$o1", "_ga_B2": GS2}, {"session_id": SESSION, "G-B2": SESSION}),
+    ("G-C3", {"_ga_A1": "GS2.1.s5$o1"}, {}),
 ]
+"""The stream that the tag is told, the cookies, and what the server reads of what the tag tells."""
 
 
 def test_ga_is_read_from_its_cookies() -> None:
-    pages = visited(Page(cookies=cookies) for cookies, _ in GA_COOKIES)
-    for (cookies, ga), page in zip(GA_COOKIES, pages, strict=True):
-        assert page.views[0].get("ga") == ga, cookies
+    pages = visited(Page(TagOptions(ga_stream=stream), cookies=cookies) for stream, cookies, _ in GA_COOKIES)
+    for (stream, cookies, ga), page in zip(GA_COOKIES, pages, strict=True):
+        assert read_ga(page.views[0]) == ga, (stream, cookies)
         assert page.numbers == [LENT], cookies
 
 

@@ -121,7 +121,13 @@ def test_r14_consent_given_later_upgrades_the_same_visit_and_keeps_its_number(
     quick_page.context.add_cookies([{"name": "_ga", "value": "GA1.1.11.22", "url": address}])
     quick_page.evaluate("routerTag.consent('full')")
     (sign,) = stub.wait_for("/alive")
-    told = {"page": address + CLICKED, "referrer": "", "consent": "full", "ga": {"client_id": "11.22"}, "shown": [1]}
+    told = {
+        "page": address + CLICKED,
+        "referrer": "",
+        "consent": "full",
+        "ga": {"client_id": "GA1.1.11.22"},
+        "shown": [1],
+    }
     assert (sign.path, sign.body) == (f"/tag/{KEY}/visits/t2/alive", told)
     waits(quick_page)
     assert text_of(quick_page) == LENT

@@ -203,10 +203,13 @@ def test_ga_that_appears_late_is_sent_at_once(timed_page: Page, stub: Stub, site
     open_page(timed_page, site)
     assert "ga" not in stub.requests[0].body
     timed_page.evaluate("document.cookie = '_ga=GA1.1.11.22'")
-    assert alive_within(timed_page, 1) == {"ga": {"client_id": "11.22"}, "shown": [1]}
-    timed_page.evaluate("document.cookie = '_ga_ABC=GS2.1.s77$o1'")
-    assert alive_within(timed_page, 1) == {"ga": {"client_id": "11.22", "session_id": "77"}}
+    assert alive_within(timed_page, 1) == {"ga": {"client_id": "GA1.1.11.22"}, "shown": [1]}
+    timed_page.evaluate("document.cookie = '_ga_ABC=GS2.1.s77$o1$t88'")
+    assert alive_within(timed_page, 1) == {"ga": {"client_id": "GA1.1.11.22", "G-ABC": "77"}}
+    timed_page.evaluate("document.cookie = '_ga_ABC=GS2.1.s77$o1$t99'")
     assert alive_within(timed_page, 45) == {}
+    timed_page.evaluate("document.cookie = '_ga_ABC=GS2.1.s111$o2$t111'")
+    assert alive_within(timed_page, 46) == {"ga": {"client_id": "GA1.1.11.22", "G-ABC": "111"}}
 
 
 GTAG = """<script>
@@ -219,4 +222,4 @@ GTAG = """<script>
 def test_gtag_is_asked_when_it_is_there(timed_page: Page, stub: Stub, site: Site) -> None:
     timed_page.goto(site.put(PAGE, head=GTAG))
     wait_until_shown(timed_page, LENT)
-    assert alive_within(timed_page, 2) == {"ga": {"client_id": "33.44", "session_id": "55"}, "shown": [1]}
+    assert alive_within(timed_page, 2) == {"ga": {"client_id": "33.44", "G-ABC": "55"}, "shown": [1]}

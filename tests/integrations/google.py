@@ -10,7 +10,7 @@ from tests.integrations.receiver import Request
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}")
 RESERVED = {"ad_click", "app_remove", "error", "first_open", "first_visit", "session_start", "user_engagement"}
-CLIENT = re.compile(r"\d+\.\d+")
+CLIENT = re.compile(r"\d+\.\d+|amp-[\w-]+|(FPID\d\.\d\.)?[\w+/=%-]+\.\d+")
 
 
 class Google:

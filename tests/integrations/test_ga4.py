@@ -9,11 +9,13 @@ import pytest
 from sqlalchemy import select
 
 from router.accounts.models import Project
-from router.integrations.ga4 import deadline, event_moment
+from router.integrations.ga4 import Ga4Settings, event_moment, name_stream, session_of, value_of
 from router.integrations.models import Delivery, Integration
 from router.integrations.outbox import fan_out
 from router.scenarios.models import Scenario
-from tests.factories import lease_decision, make_call, make_integration, make_visit
+from router.web.api import parse
+from router.web.errors import Problem
+from tests.factories import lease_decision, make_call, make_integration, make_scenario, make_visit
 from tests.integrations.conftest import Office
 from tests.integrations.google import Google
 from tests.integrations.receiver import Receiver, receiver
@@ -143,18 +145,155 @@ def test_google_asks_not_to_repeat_what_it_refused(
     assert outcome(office)[0] == state
 
 
-def test_past_its_deadline_it_is_expired(office: Office, google: Google, collector: Receiver) -> None:
+def test_later_than_72_hours_after_the_call_it_is_expired(office: Office, google: Google, collector: Receiver) -> None:
     end_call(office, {})
-    office.worker().run_once(SESSION + timedelta(hours=24, seconds=1))
+    office.worker().run_once(NOW + timedelta(hours=72, seconds=1))
     assert outcome(office)[0] == "expired"
     assert google.bodies == []
 
 
-def test_the_deadline_is_the_sessions_24_hours_or_the_calls_72() -> None:
-    session = str(int(SESSION.timestamp()))
-    assert deadline(NOW, session) == SESSION + timedelta(hours=24)
-    assert deadline(NOW, "") == NOW + timedelta(hours=72)
-    assert deadline(NOW, "9999999999999999") == NOW + timedelta(hours=72)
+def test_later_than_24_hours_after_the_session_began_it_counts_without_the_session_at_its_true_time(
+    office: Office, google: Google, collector: Receiver
+) -> None:
+    end_call(office, {"last_sign_at": NOW - timedelta(minutes=50)})
+    office.worker().run_once(SESSION + timedelta(hours=24, seconds=1))
+    assert outcome(office)[0] == "done"
+    assert google.problems == []
+    (body,) = google.bodies
+    assert body["timestamp_micros"] == int(NOW.timestamp()) * 1_000_000
+    params = body["events"][0]["params"]
+    assert "session_id" not in params
+    assert "call_time" not in params
+
+
+NUMBER = str(int(SESSION.timestamp()))
+
+
+@pytest.mark.parametrize(
+    ("ga", "after", "session"),
+    [
+        ({"session_id": NUMBER}, timedelta(hours=23), NUMBER),
+        ({"session_id": NUMBER}, timedelta(hours=24), ""),
+        ({"session_id": "77"}, timedelta(0), ""),
+        ({"session_id": "9999999999999999"}, timedelta(hours=60), "9999999999999999"),
+        ({"session_id": NUMBER, "G-ABC": "5", "G-OTHER": NUMBER}, timedelta(0), ""),
+        ({"session_id": "5", "G-ABC": NUMBER, "G-OTHER": "5"}, timedelta(0), NUMBER),
+        ({"session_id": NUMBER, "G-OTHER": NUMBER}, timedelta(0), ""),
+        ({"session_id": str(int((NOW + timedelta(hours=1)).timestamp()))}, timedelta(hours=2), ""),
+        ({"session_id": "<script>"}, timedelta(0), ""),
+        ({}, timedelta(0), ""),
+    ],
+)
+def test_the_session_is_the_streams_own_while_google_attributes_to_it(
+    ga: dict[str, str], after: timedelta, session: str
+) -> None:
+    assert session_of(ga, "G-ABC", NOW, NOW + after) == session
+
+
+def test_of_two_streams_on_a_page_each_gets_its_own_session(
+    office: Office, google: Google, collector: Receiver
+) -> None:
+    other = str(int(SESSION.timestamp()) - 5)
+    end_call(office, {"ga": GA | {"session_id": other, "G-OTHER": other, "G-ABC1234567": NUMBER}})
+    office.worker().run_once(NOW)
+    assert google.events[0]["params"]["session_id"] == NUMBER
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"])
+@pytest.mark.parametrize("client", ["amp-0123456789_-AbC", "FPID2.2.rnZ%2Fab%3Dcd.1712345678"])
+def test_ids_of_amp_pages_and_of_server_side_containers_are_client_ids(
+    office: Office, google: Google, collector: Receiver, client: str
+) -> None:
+    end_call(office, {"ga": {"client_id": client}})
+    office.worker().run_once(NOW)
+    assert outcome(office)[0] == "done"
+    assert google.bodies[0]["client_id"] == client
+
+
+def change_settings(office: Office, **more: Any) -> None:
+    with office.database.writing() as session:
+        row = session.scalars(select(Integration)).one()
+        row.config = row.config | more
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"])
+def test_the_value_and_the_consent_are_told_as_the_settings_say(
+    office: Office, google: Google, collector: Receiver
+) -> None:
+    change_settings(office, value="12.5", value_per="minute", currency="EUR", consent="denied")
+    end_call(office, {})
+    office.worker().run_once(NOW)
+    assert google.problems == []
+    (body,) = google.bodies
+    assert body["consent"] == {"ad_user_data": "DENIED", "ad_personalization": "DENIED"}
+    params = body["events"][0]["params"]
+    assert (params["value"], params["currency"]) == (13.13, "EUR")  # 63 s
+
+
+@pytest.mark.parametrize(
+    ("config", "outcome", "seconds", "value"),
+    [
+        ({"value": "25", "currency": "EUR"}, "answered", 0, 25.0),
+        ({"value": "25,50", "currency": "EUR", "value_per": "call"}, "answered", 600, 25.5),
+        ({"value": "25", "currency": "JPY", "value_per": "minute"}, "answered", 90, 38.0),
+        ({"value": "25", "currency": "EUR"}, "missed", 0, None),
+        ({"value": "25", "currency": "EUR"}, "blocked", 0, None),
+        ({"value": "", "currency": "EUR"}, "answered", 60, None),
+        ({}, "answered", 60, None),
+    ],
+)
+def test_an_answered_call_has_the_value_of_the_settings(
+    config: dict[str, str], outcome: str, seconds: int, value: float | None
+) -> None:
+    assert value_of(config, outcome, seconds) == value
+
+
+@pytest.mark.parametrize(
+    ("typed", "field", "words"),
+    [
+        ({"measurement_id": "UA-12345-1"}, "measurement_id", "This is a Universal Analytics property"),
+        ({"measurement_id": "GTM-ABC123"}, "measurement_id", "Tag Manager"),
+        ({"measurement_id": "AW-123"}, "measurement_id", "Google Ads"),
+        ({"measurement_id": "123456789"}, "measurement_id", "looks like G-XXXXXXXXXX"),
+        ({"event": "my call"}, "event", "letters, digits and underscores"),
+        ({"event": "session_start"}, "event", "keeps this event name"),
+        ({"value": "a lot", "currency": "EUR"}, "value", "Write an amount"),
+        ({"value": "-1", "currency": "EUR"}, "value", "less than nothing"),
+        ({"value": "1"}, "currency", "with its currency"),
+        ({"currency": "EURO"}, "currency", "no currency"),
+        ({"value": "1.50", "currency": "JPY"}, "currency", "Write an amount"),
+        ({"consent": "maybe"}, "consent", ""),
+        ({"endpoint": "https://www.google-analytics.com/mp/collect?x=1"}, "endpoint", "ends with its path"),
+    ],
+)
+def test_a_mistake_is_told_in_peoples_words(typed: dict[str, str], field: str, words: str) -> None:
+    with pytest.raises(Problem) as refused:
+        parse(Ga4Settings, {"measurement_id": "G-ABC1234567"} | typed)
+    assert refused.value.field == field
+    assert words in refused.value.detail
+    assert "pattern" not in refused.value.detail
+
+
+def test_a_typed_id_is_read_as_people_copy_it() -> None:
+    assert parse(Ga4Settings, {"measurement_id": " g-abc1234567 "}).measurement_id == "G-ABC1234567"
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"])
+def test_the_tag_is_told_the_stream_where_there_is_one(office: Office, collector: Receiver) -> None:
+    def stream() -> str:
+        with office.database.writing() as session:
+            name_stream(session, office.project_id)
+            return session.get_one(Project, office.project_id, populate_existing=True).ga_stream
+
+    assert stream() == "G-ABC1234567"
+    with office.database.writing() as session:
+        project = session.get_one(Project, office.project_id)
+        scenario = make_scenario(session, project, 0, title="Another site")
+        make_integration(session, scenario, "ga4", "ga4", config={"measurement_id": "G-OTHER"})
+    assert stream() == ""
+    with office.database.writing() as session:
+        session.scalars(select(Integration).order_by(Integration.id)).first().removed_at = NOW  # type: ignore[union-attr] # both are there
+    assert stream() == "G-OTHER"
 
 
 def test_a_call_after_the_session_is_said_to_be_in_it(office: Office, google: Google, collector: Receiver) -> None:

@@ -63,6 +63,10 @@ def test_secrets_are_sealed_and_never_come_back(office: Office, part: Integratio
             "measurement_id": "G-ABC123",
             "endpoint": "https://www.google-analytics.com/mp/collect",
             "event": "Call",
+            "value": "",
+            "value_per": "call",
+            "currency": "",
+            "consent": "",
         },
         "crm": {
             "kind": "odoo",
@@ -179,6 +183,22 @@ def test_what_cannot_be_used_is_refused_with_its_field(
         save(office, part, session, value)
     assert (refused.value.status, refused.value.field) == (422, field)
     assert session.scalars(select(Integration)).all() == []
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"])
+def test_all_mistakes_are_told_in_one_round(office: Office, part: IntegrationsPart, session: Session) -> None:
+    value = {
+        "webhook_start": {"url": "http://10.0.0.1/", "secret": "weak"},
+        "ga4": {"measurement_id": "UA-1", "event": "two words", "endpoint": "https://10.0.0.1/"},
+        "crm": {"kind": "odoo", "url": "https://crm.example.com", "fields": {"name": "{caller}"}},
+    }
+    with pytest.raises(Problem) as refused:
+        save(office, part, session, value)
+    assert {field.removeprefix("integrations.") for field in refused.value.more["errors"]} == {
+        *("webhook_start.url", "webhook_start.secret"),
+        *("ga4.measurement_id", "ga4.event", "ga4.endpoint", "ga4.api_secret"),
+        *("crm.database", "crm.key", "crm.fields"),
+    }
 
 
 def test_private_addresses_may_be_used_where_the_operator_allows_them(

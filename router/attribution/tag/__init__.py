@@ -73,13 +73,14 @@ class Script:
 @dataclass(frozen=True)
 class TagOptions:
     """What a project says about its tag; `tag_address`: where its site serves it; `old_pages`: R13 holds for it; `ignore_automation`: it
-    is silent in browsers that a program drives."""
+    is silent in browsers that a program drives; `ga_stream`: whose session it asks Google Analytics for, where there is only one."""
 
     consent: str = "full"
     gpc_refuses: bool = False
     tag_address: str = ""
     old_pages: bool = False
     ignore_automation: bool = False
+    ga_stream: str = ""
 
 
 @lru_cache(maxsize=512)
@@ -89,6 +90,8 @@ def tag_script(base_url: str, key: str, options: TagOptions = TagOptions(), debu
     settings: dict[str, str | int] = {"base": options.tag_address or base_url, "key": key}
     if options.consent != "full":  # what is as usual is left out
         settings["consent"] = options.consent
+    if options.ga_stream:
+        settings["ga"] = options.ga_stream
     switches = {"gpc": options.gpc_refuses, "own": options.tag_address, "webdriver": options.ignore_automation}
     settings |= {name: 1 for name, is_on in switches.items() if is_on}
     literal = "{" + ",".join(f"{name}:{as_literal(value)}" for name, value in settings.items()) + "}"
@@ -132,7 +135,7 @@ UNKNOWN = make_script("/* There is no project with this key. */\n")
 
 _HAS_SCENARIO = exists().where(Scenario.project_id == Project.id, Scenario.deleted_at.is_(None))
 _OPTIONS = select(Project.suspended_at, Project.consent, Project.gpc_refuses, Project.tag_address).add_columns(
-    Project.ignore_automation, (~_HAS_SCENARIO).label("old_pages")
+    Project.ignore_automation, Project.ga_stream, (~_HAS_SCENARIO).label("old_pages")
 )
 
 

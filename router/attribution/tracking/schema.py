@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from ipaddress import ip_address, ip_network
+from itertools import islice
 from typing import Any, NoReturn, TypeVar
 from urllib.parse import urlsplit
 
@@ -73,9 +74,20 @@ T = TypeVar("T")
 
 LONGEST_ADDRESS = 2000
 MOST_SCENARIOS = 100
-GA_CLIENT_ID = re.compile(r"[0-9]{1,20}\.[0-9]{1,20}")
-"""Google's Measurement Protocol takes a client id only as two numbers joined by a full stop."""
-GA_SESSION_ID = re.compile(r"[1-9][0-9]{0,15}")
+GA_CLIENT_ID = re.compile(
+    r"(?:GA[0-9]+\.[0-9-]+\.)?(?P<numbers>[0-9]{1,20}\.[0-9]{1,20})"
+    r"|amp-[\w-]{10,100}"
+    r"|(?:FPID[0-9]\.[0-9]\.)?[A-Za-z0-9+/=_%-]{10,80}\.[0-9]{9,11}",
+    re.ASCII,
+)
+"""A client id of Google Analytics: two numbers, also as the cookie `_ga` has them (`GA1.1.123.456`); of an AMP page; or of a server-side
+container (FPID), also as its cookie."""
+GA_SESSION_ID = re.compile(
+    r"(?:GS1\.[0-9]+\.(?=[0-9])|GS2\.(?:.*[.$])?s)?(?P<number>[1-9][0-9]{0,15})(?:[.$].{0,200})?", re.ASCII
+)
+"""A number, also as a cookie `_ga_…` has it: `GS1.1.1795416000.3.1…`, `GS2.1.s1795416000$o3$g1…`"""
+GA_STREAM = re.compile(r"G-[A-Z0-9]{1,20}")
+MOST_STREAMS = 5
 
 MOST_FIELDS = 20
 LONGEST_FIELD = 200
@@ -197,9 +209,18 @@ def _limited(body: Mapping[str, Any]) -> bool | None:
 
 
 def read_ga(body: Mapping[str, Any]) -> dict[str, str]:
-    """client_id and session_id of Google Analytics; values of another form are dropped, since cookies hold anything."""
-    ga, forms = _posted(body, "ga", dict, "an object") or {}, {"client_id": GA_CLIENT_ID, "session_id": GA_SESSION_ID}
-    return {name: text for name, form in forms.items() if form.fullmatch(text := str(ga.get(name) or ""))}
+    """What Google Analytics calls the browser: client_id; the session of each stream, by its measurement id; and session_id, that of the
+    first one. Values of another form are dropped, since cookies hold anything."""
+    ga = _posted(body, "ga", dict, "an object") or {}
+    found: dict[str, str] = {}
+    if client := GA_CLIENT_ID.fullmatch(str(ga.get("client_id") or "")):
+        found["client_id"] = client["numbers"] or client[0]
+    sessions = {name: GA_SESSION_ID.fullmatch(str(value or "")[:300]) for name, value in ga.items()}
+    streams = {name: number["number"] for name, number in sessions.items() if number and GA_STREAM.fullmatch(name)}
+    session = sessions.get("session_id")
+    if session or streams:
+        found["session_id"] = session["number"] if session else next(iter(streams.values()))
+    return found | dict(islice(streams.items(), MOST_STREAMS))
 
 
 def read_groups(body: Mapping[str, Any]) -> Groups:

@@ -205,14 +205,16 @@ def record_presence(
     """A heartbeat prolongs the newest span, or begins another when the page does not count as open any more.
 
     A heartbeat that is written late finds its place among the spans, unless it says *left* of a page that was open again after its grace.
-    What is missing in `ga` is filled in, except in a limited visit.
+    `ga` is renewed, except in a limited visit: Google's session is another one after half an hour without a page view. A heartbeat that is
+    written late only fills in what is missing.
     """
     now = max(now, visit.started_at)
+    is_newest = now >= visit.last_sign_at
     if not _write_newest(session, visit, now, left):
         visit = locked_visit(session, visit)
         if not _write_newest(session, visit, now, left):
             _write_earlier(session, visit, now, left)
-    whole_ga = {**(ga or {}), **visit.ga}
+    whole_ga = {**visit.ga, **(ga or {})} if is_newest else {**(ga or {}), **visit.ga}
     if whole_ga != visit.ga and not visit.limited:
         session.execute(_FILL_GA, {"visit": visit.id, "found_ga": whole_ga})
 

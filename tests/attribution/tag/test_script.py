@@ -3,6 +3,7 @@
 import gzip
 import json
 import re
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -15,6 +16,8 @@ YES_OR_NO = (False, True)
 ALL_OPTIONS = [
     TagOptions(*one) for one in product(("full", "limited", "none"), YES_OR_NO, ("", OWN), YES_OR_NO, YES_OR_NO)
 ]
+ALL_OPTIONS += [replace(one, ga_stream="G-K7QX2WB9ZD") for one in ALL_OPTIONS if not one.old_pages]
+"""A project whose pages are old has no scenario, and so no stream."""
 
 
 def settings_of(options: TagOptions) -> dict[str, object]:
@@ -31,7 +34,8 @@ def test_it_is_under_five_kilobytes_compressed_whatever_the_project_says(options
 def test_it_is_told_only_what_is_not_as_usual() -> None:
     usual = {"base": BASE, "key": "k3y"}
     assert settings_of(TagOptions()) == usual
-    assert settings_of(TagOptions("none", True, OWN, ignore_automation=True)) == usual | {
+    assert settings_of(TagOptions("none", True, OWN, ignore_automation=True, ga_stream="G-ABC")) == usual | {
+        "ga": "G-ABC",
         "base": OWN,
         "own": 1,
         "consent": "none",

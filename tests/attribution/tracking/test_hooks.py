@@ -147,18 +147,23 @@ def test_a_page_that_wakes_after_its_number_was_given_away_gets_another(
     assert sign(client, first["token"]).status_code == 204
 
 
-def test_analytics_ids_that_appear_late_are_filled_in(shop: Server, client: FlaskClient, clock: Any) -> None:
+def test_analytics_ids_that_appear_late_are_filled_in_and_renewed(
+    shop: Server, client: FlaskClient, clock: Any
+) -> None:
     first = view(client).get_json()
     sign(client, first["token"], ga={"client_id": "123.456"})
-    sign(client, first["token"], ga={"client_id": "999.999", "session_id": "789"})
-    sign(client, first["token"], ga={"session_id": "999"})
+    sign(client, first["token"], ga={"session_id": "789", "G-ABC": "789"})
+    clock.shift(timedelta(minutes=31))
+    sign(client, first["token"], ga={"client_id": "GA1.1.999.999", "G-ABC": "GS2.1.s1700$o2", "G-": "1", "G-D": "x"})
     with shop.database.reading() as session:
-        assert session.scalars(select(Visit.ga)).one() == {"client_id": "123.456", "session_id": "789"}
+        assert session.scalars(select(Visit.ga)).one() == {
+            "client_id": "999.999",
+            "session_id": "1700",
+            "G-ABC": "1700",
+        }
 
 
-@pytest.mark.parametrize(
-    "client_id", ["ab.cd", "amp-Vr3EAFNWzP2gBcG0AJHWTS", "\u0661.\u0662", "1.2.3", "1" * 21 + ".2", "12"]
-)
+@pytest.mark.parametrize("client_id", ["ab.cd", "amp-", "GA1.1.", "\u0661.\u0662", "1.2.3", "1" * 21 + ".2", "12"])
 def test_an_analytics_id_that_google_would_not_take_is_not_kept_and_leaves_room_for_one(
     shop: Server, client: FlaskClient, client_id: str
 ) -> None:

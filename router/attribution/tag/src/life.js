@@ -25,7 +25,7 @@ const speak = (anew) => {
   turn = turn
     .then(async () => {
       if (isSilent()) return tellPage();
-      if (anew) told = { consent: '"full"' };
+      if (anew) told = { consent: '"full"', ga: "{}" };
       else if (!visit?.visit) return;
       const news = {
         page: reported(seen.page),

@@ -10,7 +10,7 @@ from pydantic import BaseModel, StringConstraints
 from sqlalchemy.orm import Session
 from werkzeug.http import parse_date
 
-from router.lib.http_client import AddressBlocked, Answer, Outgoing, OutgoingError
+from router.lib.http_client import AddressBlocked, Answer, NoAnswer, Outgoing, OutgoingError
 from router.lib.texts import plain_text
 from router.voice.models import BLOCKED
 
@@ -23,6 +23,9 @@ class DeliveryError(Exception):
 
     permanent: trying again cannot help. retry_after: seconds the receiver asked for.
     refused_account: the receiver refuses our key, not this message: the receiver is left alone and the attempt does not count.
+    gone: the receiver says that its address is there no more: it is switched off at once, and what is for it waits.
+    ambiguous: the receiver may have acted on the request: it was sent, and no answer came, or one of 5xx. The next attempt is told
+    (`Message.uncertain_at`), and begins no sooner than the vendor's `settles_after`.
     """
 
     def __init__(
@@ -33,12 +36,16 @@ class DeliveryError(Exception):
         *,
         status: int | None = None,
         refused_account: bool = False,
+        gone: bool = False,
+        ambiguous: bool = False,
     ) -> None:
         super().__init__(plain_text(message))
         self.permanent = permanent
         self.retry_after = retry_after
         self.status = status
         self.refused_account = refused_account
+        self.gone = gone
+        self.ambiguous = ambiguous
 
 
 class Skipped(Exception):
@@ -80,6 +87,9 @@ class Message:
     """The project's: reads numbers that a receiver has without their country code."""
     managers: tuple[str, ...] = ()
     """Who shall be responsible for a new lead, the preferred one first: the scenario's manager, then the integration's."""
+    uncertain_at: datetime | None = None
+    """When the last attempt ended of which nobody knows whether the receiver acted on it: look before a step is repeated. None: what
+    became of every earlier attempt is known."""
 
     @property
     def outcome(self) -> str:
@@ -168,6 +178,10 @@ class Vendor:
     """After the call the receiver takes no message any more."""
     takes_internal_calls: bool = False
     """Also when the project tells only webhooks of calls between its own telephones."""
+    at_most_once: bool = False
+    """The receiver cannot tell a repeat by any key: what may have arrived is not sent again by itself, and ends as *unconfirmed*."""
+    settles_after: timedelta = timedelta(0)
+    """After an ambiguous attempt: by then the receiver has acted on the request, or never will, and what it did can be found."""
 
     def receiver(self, project_id: int, settings: BaseModel) -> str:
         """Whom a failure concerns: `odoo:3:crm.example.com/main`."""
@@ -201,14 +215,20 @@ def accepted(answer: Answer, message: Message, refusal: str, permanent: bool | N
     if 200 <= answer.status < 300:
         return {"status": answer.status}
     permanent = not may_succeed_later(answer.status) if permanent is None else permanent
-    raise DeliveryError(refusal, permanent, retry_after(answer.headers, message.now), status=answer.status)
+    raise DeliveryError(
+        refusal,
+        permanent,
+        retry_after(answer.headers, message.now),
+        status=answer.status,
+        ambiguous=answer.status >= 500,
+    )
 
 
 def not_delivered(error: OutgoingError) -> DeliveryError:
     """The delivery's word for a request that got no answer."""
     if isinstance(error, AddressBlocked):
         return DeliveryError(f"{error} Nothing was sent.", permanent=True)
-    return DeliveryError(str(error))
+    return DeliveryError(str(error), ambiguous=isinstance(error, NoAnswer))
 
 
 def excerpt(answer: Answer, secret: str) -> str:

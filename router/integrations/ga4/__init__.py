@@ -333,4 +333,5 @@ GA4 = Vendor(
     try_out=try_out,
     saved=name_stream,
     lifetime=LONGEST_BACKDATE,
+    at_most_once=True,
 )

@@ -5,6 +5,7 @@ step. `load` is an upsert by our external id, and a note is looked for before it
 
 import hashlib
 import re
+from datetime import timedelta
 from html import escape
 from typing import Annotated, Any
 
@@ -203,4 +204,5 @@ ODOO = Vendor(
     account="database",
     sender=OdooSender,
     ordered_by_caller=True,
+    settles_after=timedelta(seconds=120),
 )

@@ -20,7 +20,6 @@ from router.db import schema_state
 from router.lib.file_store import StoreError, store_of
 from router.lib.formats import format_count
 from router.lib.phones import masked
-from router.operations import WORKER_SILENT
 from router.scenarios.models import Sound
 from router.server import Server
 from router.voice.applier import journal_folder, machine_of, place_of
@@ -33,7 +32,7 @@ from router.voice.recordings import MOST_LATE, count_recordings, fetch_failed_ag
 from router.voice.repair import RepairRefused, accept_restored, drop_set_aside, forget_machine, retry_set_aside
 from router.voice.snapshot import NEWEST, OLDER, Snapshot, SnapshotRefused, read_snapshot, refresh
 from router.voice.sounds import lost_sounds
-from router.worker import HEARTBEAT
+from router.worker import HEARTBEAT, worker_clock_fault, worker_silence
 
 LEAST_FREE = 512 * 1024 * 1024
 """Bytes on the disk of the data folder, below which the journal is in danger."""
@@ -67,11 +66,11 @@ def _examine_here(server: Server, snapshot: Snapshot | None, now: datetime) -> l
     with server.database.reading() as session:
         is_another = read_fact(session, KEY_FACT) not in (None, *server.keys.fingerprints)
         findings.append(Finding("key", ANOTHER_KEY if is_another else "fits", is_another))
-        if seen := read_fact(session, HEARTBEAT):
-            seen_at = datetime.fromisoformat(seen)
-            findings.append(Finding("worker", f"heard of {_ago(seen_at, now)}", now - seen_at > WORKER_SILENT))
-        else:
-            findings.append(Finding("worker", "never seen: start router worker", True))
+        seen, silence = read_fact(session, HEARTBEAT), worker_silence(session, now)
+        heard = f"heard of {_ago(datetime.fromisoformat(seen), by_database(session, now))}" if seen else silence
+        findings.append(Finding("worker", heard, bool(silence)))
+        if fault := worker_clock_fault(session, now):
+            findings.append(Finding("worker", fault, True))
         findings += _machines(session, now)
         findings += _journal(server, session, now)
         rows = session.scalars(select(SetAsideRecord).order_by(SetAsideRecord.id)).all()

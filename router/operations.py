@@ -8,7 +8,6 @@ import os
 import sys
 import time
 from collections.abc import MutableMapping
-from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
@@ -23,7 +22,7 @@ from structlog.typing import Processor
 from router.accounts.models import KEY_FACT, read_fact, remember_fact
 from router.accounts.tokens import find_token
 from router.db import schema_state
-from router.integrations.models import Delivery, DeliveryState
+from router.integrations.models import Delivery, DeliveryState, ReceiverHealth
 from router.lib.metrics import record
 from router.lib.phones import masked
 from router.server import Server, current_server
@@ -33,7 +32,7 @@ from router.voice.models import Call
 from router.voice.recordings import count_recordings, oldest_due_recording
 from router.web.access import Audience, guard
 from router.web.errors import LOOPBACK, Problem, client_address, within
-from router.worker import HEARTBEAT
+from router.worker import worker_clock_fault, worker_silence
 
 REQUESTS = Counter("router_requests_total", "Requests answered", ["room", "status"])
 SECONDS = Histogram(
@@ -54,7 +53,6 @@ def render(extra: dict[str, float]) -> bytes:
     return generate_latest(registry) + "".join(lines).encode()
 
 
-WORKER_SILENT = timedelta(seconds=60)
 WRONG_KEY = "This process has another ROUTER_SECRET_KEY than the database. Calls are forwarded, all else waits."
 OPEN_WITHOUT_KEY = ("/voice/", "/sounds/", "/healthz", "/readyz", "/static/", "/bootstrap/")
 
@@ -78,14 +76,8 @@ def ready() -> tuple[Response, int]:
     worker = journal = "unknown"
     if state == "current":
         with server.database.reading() as session:
-            seen = read_fact(session, HEARTBEAT)
+            worker = worker_silence(session, server.now()) or worker_clock_fault(session, server.now()) or "running"
             journal = state_of_journals(session, server.now())
-        if seen is None:
-            worker = "never seen: start router worker"
-        elif server.now() - datetime.fromisoformat(seen) < WORKER_SILENT:
-            worker = "running"
-        else:
-            worker = f"silent since {seen}"
     routing = routing_of(server)
     accounts = f"{len(routing.accounts)} of projects, readable" if routing.accounts else "the server's own"
     if routing.unreadable_accounts:
@@ -124,10 +116,15 @@ def show_metrics() -> Response:
                     raise Problem(403, "Metrics are for this machine itself, or for an operator's token.")
             states = session.execute(select(Delivery.state, func.count().label("amount")).group_by(Delivery.state))
             gauges |= {f'router_deliveries{{state="{row.state}"}}': float(row.amount) for row in states}
+            gauges.setdefault('router_deliveries{state="unconfirmed"}', 0.0)
+            off = select(ReceiverHealth.receiver).where(ReceiverHealth.switched_off_at.is_not(None))
             due = select(func.min(Delivery.next_at)).where(
-                Delivery.state == DeliveryState.PENDING, Delivery.next_at <= now
+                Delivery.state == DeliveryState.PENDING, Delivery.next_at <= now, Delivery.receiver.not_in(off)
             )
             oldest = session.scalar(due)
+            gauges["router_receivers_switched_off"] = float(
+                session.scalar(select(func.count()).select_from(off.subquery())) or 0
+            )
             gauges["router_oldest_due_delivery_seconds"] = (now - oldest).total_seconds() if oldest else 0.0
             for state, amount in count_recordings(session).items():
                 gauges[f'router_recordings{{state="{state}"}}'] = float(amount)

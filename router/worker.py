@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
+from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from router.accounts.mail import send_mails
-from router.accounts.models import remember_fact
+from router.accounts.models import ServerFact, read_fact, remember_fact
 from router.attribution.planner.jobs import PlanMaker
 from router.attribution.pool.numbers import refresh_needed, settle_free_numbers
 from router.attribution.pool.unplaced import refresh_shown
@@ -20,7 +22,7 @@ from router.db import LONG_AGO
 from router.integrations.queue import bring_forward
 from router.integrations.settings import reseal
 from router.integrations.text_messages import announce_messages
-from router.integrations.worker import DeliveryWorker
+from router.integrations.worker import CLOCK_TOLERANCE, WORKER_CLOCK, DeliveryWorker
 from router.reports.accuracy.jobs import learn_survival, refresh_accuracy
 from router.reports.counters import ColumnKeeper
 from router.reports.leaks import refresh_leaking
@@ -32,6 +34,7 @@ from router.scenarios.numbers.search import refresh_carrier_prices
 from router.server import Server
 from router.voice.applier import adopt_unknown_calls
 from router.voice.blocking.service import guess_robocalls
+from router.voice.clocks import by_database
 from router.voice.events import close_silent_calls, repeat_fan_out
 from router.voice.machine_jobs import lead_callers_on
 from router.voice.reconciliation import reconcile_hourly
@@ -72,7 +75,7 @@ class ClockWatch:
         if now < before - CLOCK_STEP:
             log.warning("clock_was_set_back", seconds=round((before - now).total_seconds()))
             with server.database.writing() as session:
-                bring_forward(session, before, now)
+                bring_forward(session, before, by_database(session, now))
         self._latest, self._looked = now, time.monotonic()
 
 
@@ -203,6 +206,38 @@ def _until_none_is_due(advance: Callable[[Server, datetime], int]) -> Callable[[
     return work
 
 
+WORKER_SILENT = timedelta(seconds=60)
+
+
+def worker_silence(session: Session, now: datetime) -> str:
+    """What an operator should know of workers that are not there; empty while one is."""
+    seen = read_fact(session, HEARTBEAT)
+    if seen is None:
+        return "never seen: start router worker"
+    is_silent = by_database(session, now) - datetime.fromisoformat(seen) >= WORKER_SILENT
+    return f"silent since {seen}" if is_silent else ""
+
+
+def worker_clock_fault(session: Session, now: datetime) -> str:
+    """Which worker does not send because of its machine's clock; empty: none."""
+    at = by_database(session, now)
+    facts = select(ServerFact).where(
+        ServerFact.name.startswith(WORKER_CLOCK, autoescape=True), ServerFact.changed_at > at - CLOCK_TOLD_WITHIN
+    )
+    for fact in session.scalars(facts.order_by(ServerFact.name)):
+        ahead = float(fact.value)
+        if abs(ahead) > CLOCK_TOLERANCE.total_seconds():
+            host = fact.name.removeprefix(WORKER_CLOCK)
+            differs = f"{abs(ahead):.1f} s {'ahead of' if ahead > 0 else 'behind'}"
+            return f"the clock of {host} is {differs} the database's: its worker sends nothing until NTP has set it"
+    return ""
+
+
+CLOCK_TOLD_WITHIN = timedelta(minutes=3)
+"""Workers tell once a minute."""
+
+
 def _heartbeat(server: Server, now: datetime) -> None:
     with server.database.writing() as session:
-        remember_fact(session, HEARTBEAT, now.isoformat(), now)
+        seen = by_database(session, now)
+        remember_fact(session, HEARTBEAT, seen.isoformat(), seen)

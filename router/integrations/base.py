@@ -1,5 +1,6 @@
 """What a vendor declares of itself, what its sender is given and may answer, and how answers over HTTP are read."""
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -16,6 +17,9 @@ from router.voice.models import BLOCKED
 
 Address = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2000)]
 Secret = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)]
+
+
+LONGEST_RECEIVER = 80
 
 
 class DeliveryError(Exception):
@@ -161,7 +165,7 @@ class Vendor:
     address: str = "url"
     """The setting with the address that messages go to."""
     account: str = ""
-    """The setting that tells accounts at one address apart: each fails and waits alone."""
+    """The setting that tells accounts at one host apart: each fails and waits alone. Empty: the whole address does."""
     decides: str = "url"
     """The setting by which the slot is used or not."""
     product: str = ""
@@ -180,14 +184,28 @@ class Vendor:
     """Also when the project tells only webhooks of calls between its own telephones."""
     at_most_once: bool = False
     """The receiver cannot tell a repeat by any key: what may have arrived is not sent again by itself, and ends as *unconfirmed*."""
+    repeated: str = "The receiver gets the same message again, with the same id."
+    """What comes of sending again what has arrived, or may have: a sentence for people, who are asked first."""
     settles_after: timedelta = timedelta(0)
     """After an ambiguous attempt: by then the receiver has acted on the request, or never will, and what it did can be found."""
 
     def receiver(self, project_id: int, settings: BaseModel) -> str:
-        """Whom a failure concerns: `odoo:3:crm.example.com/main`."""
-        place = urlsplit(str(getattr(settings, self.address))).netloc
-        account = f"/{getattr(settings, self.account)}" if self.account else ""
-        return f"{self.kind}:{project_id}:{(place + account).casefold()}"
+        """Whom a failure concerns: `odoo:3:crm.example.com/main`, or `webhook:3:example.com/calls`, at most 80 letters.
+
+        A query, which may hold a key, is told by its digest, and so is the rest of a name that is too long.
+        """
+        parts = urlsplit(str(getattr(settings, self.address)))
+        if self.account:
+            place = f"{parts.netloc}/{getattr(settings, self.account)}".casefold()
+        else:
+            scheme = "" if parts.scheme == "https" else f"{parts.scheme}://"
+            place = f"{scheme}{parts.netloc.casefold()}{parts.path.rstrip('/')}"
+            if parts.query:
+                place += f"?{hashlib.blake2b(parts.query.encode(), digest_size=4).hexdigest()}"
+        name = f"{self.kind}:{project_id}:{place}"
+        if len(name) <= LONGEST_RECEIVER:
+            return name
+        return f"{name[: LONGEST_RECEIVER - 17]}~{hashlib.blake2b(name.encode(), digest_size=8).hexdigest()}"
 
 
 EXCERPT = 500

@@ -43,8 +43,12 @@ class DeliveryState(StrEnum):
     """The settings ask for no delivery of this call."""
     EXPIRED = "expired"
     """Too late: the receiver would not count it any more."""
+    UNCONFIRMED = "unconfirmed"
+    """Sent without an answer to a receiver that cannot tell a repeat: it may have arrived, and is not sent again by itself."""
 
 
+StateName = String(20).with_variant(String(10), "sqlite")
+"""SQLite's columns keep the type that they were made with; it holds no text to its length."""
 OPEN_STATES = (DeliveryState.PENDING, DeliveryState.LEASED)
 
 
@@ -57,6 +61,9 @@ class Delivery(Base):
         Index("ix_delivery_due", "integration_id", "state", "next_at", "id"),
         partial_index("ix_delivery_leased", "next_at", where="state = 'leased'"),
         partial_index("ix_delivery_order_key", "order_key", "id", where="order_key <> ''"),
+        partial_index(
+            "ix_delivery_retry", "integration_id", "next_at", "id", where="state = 'pending' AND attempts > 0"
+        ),
         Index("ix_delivery_project_id_id", "project_id", "id"),
         Index("ix_delivery_project_id_state_id", "project_id", "state", "id"),
         Index("ix_delivery_call_id", "call_id"),
@@ -76,7 +83,7 @@ class Delivery(Base):
     """Whom it was written for, or last sent to."""
     order_key: Mapped[str] = mapped_column(String(100))
     """Deliveries with the same key go one after the other (a CRM and its caller); empty: in any order."""
-    state: Mapped[str] = mapped_column(String(10))
+    state: Mapped[str] = mapped_column(StateName)
     """A DeliveryState."""
     reason: Mapped[str] = mapped_column(String(200), default="")
     """Why it was skipped, expired, is dead or has to be tried again, for people."""
@@ -94,6 +101,10 @@ class Delivery(Base):
     done_at: Mapped[datetime | None]
     reference: Mapped[dict[str, Any]]
     """What the receiver gave back, step by step (`{lead_id: 7}`): a repeat resumes there."""
+    sending_at: Mapped[datetime | None]
+    """Of a receiver that cannot tell a repeat: set before the request, and taken off with the end of the attempt."""
+    uncertain_at: Mapped[datetime | None]
+    """When the last attempt ended of which nobody knows whether the receiver acted on it."""
 
 
 class DeliveryAttempt(Base):
@@ -108,8 +119,8 @@ class DeliveryAttempt(Base):
     milliseconds: Mapped[int]
     status: Mapped[int | None]
     """HTTP status of the answer, when there was one"""
-    outcome: Mapped[str] = mapped_column(String(10))
-    """done, retry, dead, skipped, expired"""
+    outcome: Mapped[str] = mapped_column(StateName)
+    """done, retry, dead, skipped, expired, unconfirmed"""
     message: Mapped[str] = mapped_column(Text)
     """What went wrong, in a sentence; secrets removed, at most 2 kB."""
 
@@ -141,7 +152,21 @@ class ReceiverHealth(Base):
     failures: Mapped[int] = mapped_column(default=0)
     failing_since: Mapped[datetime | None]
     open_until: Mapped[datetime | None]
+    """Nothing is tried before; while it is tried whether the receiver works again, until when that attempt is waited for."""
     last_error: Mapped[str] = mapped_column(Text, default="")
+    switched_off_at: Mapped[datetime | None]
+    """Nothing is sent until somebody switches it on again, or changes the integration; what is for it waits."""
+
+
+class ReceiverNotice(Base):
+    """What a project was told by e-mail about a receiver: once for each cause, not for each message."""
+
+    __tablename__ = "receiver_notice"
+
+    receiver: Mapped[str] = mapped_column(String(80), primary_key=True)
+    cause: Mapped[str] = mapped_column(String(20), primary_key=True)
+    """refused, dead, warning or off: a Cause of receivers.py."""
+    told_at: Mapped[datetime]
 
 
 class Lead(Base):

@@ -16,7 +16,7 @@ from router.db import BigId, Json, UtcDateTime, dialect_insert, table_of
 from router.integrations.base import Slot, Vendor
 from router.integrations.models import OPEN_STATES, Delivery, DeliveryState, Integration
 from router.integrations.receivers import try_at_once
-from router.integrations.vendors import receivers_of
+from router.integrations.vendors import VENDORS, receivers_of
 from router.server import Server
 from router.statements import Statement, given
 from router.voice.calls import CALL_EVENTS, call_documents, caller_of, calls_announced, name_of
@@ -126,6 +126,14 @@ def _fan_out(event: str, receivers: tuple[tuple[Slot, Vendor], ...]) -> Statemen
     return Statement(build)
 
 
+def doubles(delivery: Delivery, kind: str) -> str:
+    """What could come twice when a delivery to a receiver of this kind is sent again, for people to confirm; empty: nothing."""
+    if delivery.state not in (DeliveryState.DONE, DeliveryState.UNCONFIRMED):
+        return ""
+    before = "It was delivered." if delivery.state == DeliveryState.DONE else "It may have arrived."
+    return f"{before} {VENDORS[kind].repeated if kind in VENDORS else ''}".strip()
+
+
 def replay(session: Session, project_id: int, delivery_id: int, now: datetime) -> Delivery | None:
     """Sends a delivery again, as the same message, with all its attempts before it; steps are looked at anew.
 
@@ -137,7 +145,7 @@ def replay(session: Session, project_id: int, delivery_id: int, now: datetime) -
     if delivery is not None and delivery.state not in OPEN_STATES:
         _again(session, [delivery.id], now)
         session.refresh(delivery)
-        try_at_once(session, delivery.receiver)
+        try_at_once(session, delivery.receiver, now)
     return delivery
 
 
@@ -148,7 +156,7 @@ def replay_dead(session: Session, project_id: int, receiver: str, now: datetime,
     )
     ids = list(session.scalars(dead.order_by(Delivery.id).limit(limit)))
     _again(session, ids, now)
-    try_at_once(session, receiver)
+    try_at_once(session, receiver, now)
     return len(ids)
 
 
@@ -185,14 +193,22 @@ def full_call_documents(server: Server, session: Session, calls: Iterable[Call])
     calls = list(calls)
     documents = call_documents(server, session, calls)
     told: dict[int, list[Any]] = {call.id: [] for call in calls}
-    rows = select(Delivery, Integration).join(Integration, Integration.id == Delivery.integration_id)
+    rows = select(*TOLD).join(Integration, Integration.id == Delivery.integration_id)
     rows = rows.where(Delivery.call_id.in_(told)).order_by(Delivery.id)
-    for delivery, integration in session.execute(rows) if told else ():
-        told[delivery.call_id].append(delivery_of_call(delivery, integration))
+    for row in session.execute(rows) if told else ():
+        told[row.call_id].append(delivery_of_call(row, row))
     return [document | {"deliveries": told[document["id"]]} for document in documents]
 
 
-def delivery_of_call(delivery: Delivery, integration: Integration) -> dict[str, Any]:
+TOLD = (
+    *(Delivery.call_id, Delivery.id, Delivery.event, Delivery.state, Delivery.reason, Delivery.attempts),
+    *(Delivery.done_at, Integration.slot, Integration.kind),
+)
+"""Columns for `delivery_of_call`, without the rest, which is long."""
+
+
+def delivery_of_call(delivery: Any, integration: Any) -> dict[str, Any]:
+    """Of a Delivery and its Integration, or of a row with columns of both."""
     return {
         "slot": integration.slot,
         "kind": integration.kind,

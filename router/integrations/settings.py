@@ -1,7 +1,6 @@
 """The member `integrations` of a scenario: checked, stored with sealed secrets, shown without them; and the wizard's form of it, with
 flat names like `integrations.crm.url`."""
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -26,7 +25,6 @@ from router.web.api import parse
 from router.web.errors import Problem
 
 NAME = "integrations"
-LONGEST_RECEIVER = 80
 Typed = dict[str, dict[str, Any]]
 """What was typed in the form, by slot and setting; secrets too."""
 
@@ -151,9 +149,6 @@ class IntegrationsPart:
         if settings is None or errors:
             return None, errors
         receiver = vendor.receiver(project.id, settings)
-        if len(receiver) > LONGEST_RECEIVER:
-            digest = hashlib.blake2b(receiver.encode(), digest_size=8).hexdigest()
-            receiver = f"{receiver[: LONGEST_RECEIVER - 17]}~{digest}"
         if not has_secret and stored is not None and is_stored and stored.receiver != receiver:
             moved = "The address changed: type the secret again, so that it goes only where you mean."
             return None, {vendor.sealed: moved}
@@ -187,7 +182,7 @@ class IntegrationsPart:
                     Delivery.integration_id == row.id, Delivery.state == DeliveryState.PENDING
                 )
                 session.execute(waiting.values(next_at=now).execution_options(synchronize_session=False))
-                try_at_once(session, row.receiver)
+                try_at_once(session, row.receiver, now)
         session.flush()
         for vendor in VENDORS.values():
             if vendor.saved is not None:

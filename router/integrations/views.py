@@ -12,8 +12,9 @@ from werkzeug.wrappers import Response as AnyResponse
 from router.accounts.audit import Change, changing
 from router.accounts.sessions import require_person, require_token
 from router.integrations.models import OPEN_STATES, Delivery, DeliveryAttempt, DeliveryState, Integration
-from router.integrations.outbox import delivery_of_call, replay, replay_dead
-from router.integrations.receivers import open_problems, place_of, troubles
+from router.integrations.notices import place_of
+from router.integrations.outbox import delivery_of_call, doubles, replay, replay_dead
+from router.integrations.receivers import open_problems, troubles
 from router.integrations.vendors import slot_title
 from router.lib.formats import format_count
 from router.server import current_server
@@ -29,6 +30,7 @@ DELIVERY_STATES = {
     DeliveryState.DEAD: ("given up", "bad"),
     DeliveryState.SKIPPED: ("skipped", "quiet"),
     DeliveryState.EXPIRED: ("too late", "warn"),
+    DeliveryState.UNCONFIRMED: ("unconfirmed", "warn"),
 }
 """The label of each state, and the kind of its pill. Skipped deliveries follow the settings and ask nobody for attention."""
 
@@ -76,13 +78,15 @@ def find_delivery(session: Session, project_id: int, delivery_id: int) -> Any:
     return row
 
 
-def replay_recorded(change: Change, delivery_id: int) -> None:
+def replay_recorded(change: Change, delivery_id: int, *, confirmed: bool) -> None:
     """Sends a delivery again, and writes into the audit trail who asked for it.
 
     Raises:
-        Problem: 404 when this project has no such delivery.
+        Problem: 404 when this project has no such delivery; 409 when something could come twice and nobody has confirmed that.
     """
-    find_delivery(change.session, change.project.id, delivery_id)
+    row = find_delivery(change.session, change.project.id, delivery_id)
+    if not confirmed and (warning := doubles(row.Delivery, row.Integration.kind)):
+        raise Problem(409, f"{warning} If it shall be sent again all the same, add confirm=yes.", "confirm")
     replay(change.session, change.project.id, delivery_id, change.now)
     change.record("delivery replayed", f"delivery {delivery_id}")
 
@@ -125,9 +129,16 @@ def show(delivery_id: int) -> str:
 
 
 @deliveries.post("/<int:delivery_id>/replay")
-def replay_one(delivery_id: int) -> AnyResponse:
+def replay_one(delivery_id: int) -> AnyResponse | str:
+    """What could come twice is asked about first, on a page of its own."""
+    confirmed = request.form.get("confirm") == "yes"
+    with current_server().database.reading() as session:
+        row = find_delivery(session, current_project().id, delivery_id)
+        warning = doubles(row.Delivery, row.Integration.kind)
+        if warning and not confirmed:
+            return render_template("integrations/replay.html", row=row, warning=warning, **WORDS)
     with changing() as change:
-        replay_recorded(change, delivery_id)
+        replay_recorded(change, delivery_id, confirmed=confirmed)
     flash("It is being sent again, as the same message.")
     return redirect(url_for("deliveries.show", delivery_id=delivery_id))
 
@@ -210,7 +221,10 @@ def show_delivery(project_id: int, delivery_id: int) -> Response:
 @deliveries_api.post("/<int:delivery_id>/replay")
 @described(answer=DeliveryDocument)
 def replay_delivery(project_id: int, delivery_id: int) -> Response:
-    """Send a delivery again, as the same message. One that waits or is under way stays as it is."""
+    """Send a delivery again, as the same message. One that waits or is under way stays as it is. What has arrived, or may have, is sent
+    again with `confirm=yes` only, in the address or in the body; else 409 says what could come twice."""
+    body = request.get_json(silent=True)
+    wish = request.args.get("confirm") or (body.get("confirm") if isinstance(body, dict) else None)
     with changing() as change:
-        replay_recorded(change, delivery_id)
+        replay_recorded(change, delivery_id, confirmed=wish in ("yes", True))
         return jsonify(delivery_document(find_delivery(change.session, project_id, delivery_id)))

@@ -1,40 +1,62 @@
-"""The worker of deliveries (R11): claims what is due, builds each message when it is sent, sends in a bounded pool of threads, and
-writes down how it ended."""
+"""The worker of deliveries (R11): claims what is due, builds the messages, sends them in a bounded pool of threads, and writes down how it
+ended, each for a whole batch. One thread does all but the sending."""
 
 import random
+import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import replace
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
-from sqlalchemy import select
-from sqlalchemy.orm import Session
 
-from router.accounts.models import Project
-from router.attribution.models import Visit
+from router.accounts.models import remember_fact
 from router.db import DATABASE_FAULTS
-from router.integrations.base import DeliveryError, Expired, Message, Sender, Skipped
-from router.integrations.crm import CRM, placeholder_values
-from router.integrations.forgetting import REASON as FORGOTTEN
-from router.integrations.models import Delivery, DeliveryState, Integration, Lead
-from router.integrations.outbox import full_call_documents
-from router.integrations.queue import DeliveryClaim, Outcome, anything_due, claim, finish, remember
-from router.integrations.text_messages import message_document
+from router.integrations.base import DeliveryError, Expired, Sender, Skipped
+from router.integrations.messages import Built, build_messages
+from router.integrations.models import DeliveryState
+from router.integrations.queue import (
+    LEASE,
+    LOST,
+    MOST_OF_ONE,
+    DeliveryClaim,
+    Due,
+    Outcome,
+    claim,
+    finish,
+    finish_all,
+    has_lost,
+    look,
+    mark_sending,
+    remember,
+    take_back_lost,
+)
 from router.integrations.vendors import VENDORS
 from router.lib.http_client import Outgoing
-from router.lib.phones import spellings_of_line
-from router.scenarios.models import Scenario
 from router.server import Server
-from router.voice.models import Call, TextMessage
+from router.voice.clocks import MachineClock
 
-THREADS = 24
+THREADS = 48
 POLL_SECONDS = 0.5
+GATHER_SECONDS = 0.005
+"""What ends meanwhile is written down together."""
+LOOK_SECONDS = 0.1
+"""Between two looks at all integrations, while some are known to have more."""
 LATE_SECONDS = 10.0
-"""How long a worker that stops waits for its senders beyond the longest attempt."""
+"""How long a worker that stops waits for its senders beyond the longest attempt, and for the database."""
+FIRST_AT_ONCE = 2
+SLOW_SECONDS = 2.0
+"""A receiver that has not answered for so long gets few at once, and none of the threads that are kept for others."""
+SLOW_AT_ONCE = 4
+CLOCK_TOLERANCE = timedelta(seconds=5)
+RECOVERY_SECONDS = 10.0
+"""After the database was away, the leases of others are not taken back before their workers could write down how their attempts ended."""
+WORKER_CLOCK = "worker_clock:"
+"""The fact with how far the clock of a worker's machine is ahead of the database's, in seconds, behind it the machine's name."""
 
 log = structlog.get_logger(__name__)
 
@@ -43,6 +65,33 @@ Clock = Callable[[], datetime]
 
 class LeaseLost(Exception):
     """Somebody else sends this delivery now; this attempt has to stop."""
+
+
+class StepNotKept(Exception):
+    """The database did not take the result of a step; the attempt stops, and what it did so far is written down with its end."""
+
+
+@dataclass
+class Pace:
+    """How many deliveries a receiver gets at once: more while it answers well, half as many after each failure."""
+
+    limit: float = FIRST_AT_ONCE
+    under_way: int = 0
+    under_way_failing: int = 0
+    """Of these, those that began when the receiver was known to fail."""
+
+    def take(self, outcome: Outcome) -> None:
+        if outcome.kind == DeliveryState.DONE:
+            self.limit = min(self.limit + 1, MOST_OF_ONE)
+        elif outcome.kind in ("retry", DeliveryState.UNCONFIRMED) and not outcome.not_tried:
+            self.limit = max(self.limit / 2, 1.0)
+
+
+@dataclass(frozen=True)
+class UnderWay:
+    claim: DeliveryClaim
+    since: float
+    """Monotonic."""
 
 
 class DeliveryWorker:
@@ -58,13 +107,23 @@ class DeliveryWorker:
         chance: Callable[[], float] = random.random,
     ) -> None:
         self.server = server
-        self.outgoing = outgoing or Outgoing(server.settings.allow_private)
+        self.outgoing = outgoing or Outgoing(server.settings.allow_private, keep_alive=threads)
         self.senders = senders or {kind: vendor.sender(self.outgoing) for kind, vendor in VENDORS.items()}
         self.threads = threads
         self.chance = chance
         self._wake = threading.Event()
-        self._under_way: dict[Future[None], bool] = {}
-        """Each with whether its receiver failed the last time."""
+        self._under_way: dict[Future[None], UnderWay] = {}
+        self._ended: deque[tuple[DeliveryClaim, Outcome]] = deque()
+        """What senders have told, and nobody has taken yet."""
+        self._unwritten: list[tuple[DeliveryClaim, Outcome]] = []
+        """What the database has not taken yet. It is written down before anything else is claimed."""
+        self._unexpected: list[BaseException] = []
+        self._paces: dict[str, Pace] = {}
+        self._known_due: list[Due] = []
+        self._looked = 0.0
+        self._takes_back_from = 0.0
+        self._clock = MachineClock(server.now)
+        self._clock_is_wrong = False
 
     def run_once(self, now: datetime) -> int:
         """Sends everything that is due at `now`; returns how many attempts were made.
@@ -73,164 +132,283 @@ class DeliveryWorker:
             Exception: the first that a sender did not expect, after all rows were moved on.
         """
         made = 0
-        failures: list[BaseException] = []
         with ThreadPoolExecutor(self.threads, "delivery") as pool:
-            while begun := self._begin(pool, lambda: now):
+            while begun := self._begin(pool, lambda: now, looks=True):
                 made += begun
-                failures += self._finished(wait(self._under_way).done)
-        if failures:
-            raise failures[0]
+                wait(self._under_way)
+                self._write_ended(lambda: now)
+        unexpected, self._unexpected = self._unexpected, []
+        if unexpected:
+            raise unexpected[0]
         return made
 
     def run(self, stop: threading.Event) -> None:
         """Sends what becomes due until `stop` is set; then finishes what is under way."""
+        self._takes_back_from = time.monotonic() + RECOVERY_SECONDS
         with ThreadPoolExecutor(self.threads, "delivery") as pool:
             while not stop.is_set():
                 self._wake.clear()
-                try:
-                    begun = self._begin(pool, self.server.now)
-                except Exception:
-                    log.exception("deliveries cannot be claimed")  # the database is away: the next turn tries again
-                    begun = 0
-                if not begun:
-                    self._wake.wait(POLL_SECONDS)
-                self._report({future for future in self._under_way if future.done()})
-            self._report(wait(self._under_way, timeout=self.outgoing.total_seconds + LATE_SECONDS).done)
+                self._turn(pool)
+                if self._wake.wait(POLL_SECONDS):
+                    time.sleep(GATHER_SECONDS)
+            until = time.monotonic() + self.outgoing.total_seconds + LATE_SECONDS
+            wait(self._under_way, timeout=self.outgoing.total_seconds + LATE_SECONDS)
+            while not self._write_safely() and time.monotonic() < until:
+                time.sleep(POLL_SECONDS)
+        self.outgoing.close()
 
-    def _begin(self, pool: ThreadPoolExecutor, clock: Clock) -> int:
-        """Claims what there is room for and hands it to the pool; at most half of the threads wait for failing receivers."""
+    def _turn(self, pool: ThreadPoolExecutor) -> None:
+        if not self._write_safely():
+            return
+        try:
+            if self._agrees_with_the_database():
+                self._begin(pool, self._now, looks=time.monotonic() >= self._looked + LOOK_SECONDS)
+        except Exception:
+            self._database_is_away("deliveries cannot be claimed")
+        for error in self._unexpected:
+            log.error("a delivery failed in a way nobody expected", exc_info=error)
+        self._unexpected.clear()
+
+    def _write_safely(self) -> bool:
+        try:
+            self._write_ended(self._now)
+        except Exception:
+            self._database_is_away("ends of deliveries cannot be written down yet")
+            return False
+        return True
+
+    def _database_is_away(self, what: str) -> None:
+        log.exception(what, unwritten=len(self._unwritten))  # the next turn tries again
+        self._takes_back_from = time.monotonic() + RECOVERY_SECONDS
+
+    def _now(self) -> datetime:
+        """By the database's clock, in which leases of all workers are told."""
+        return self.server.now() - self._clock.offset
+
+    def _agrees_with_the_database(self) -> bool:
+        """Whether this machine's clock does, more or less; told to the log once, and to `/readyz`."""
+        if self._clock.is_due:
+            with self.server.database.reading() as session:
+                self._clock.measure(session)
+            if not self.server.database.is_sqlite:
+                with self.server.database.writing() as session:
+                    name = f"{WORKER_CLOCK}{socket.gethostname()}"[:60]
+                    remember_fact(session, name, str(self._clock.seconds), self._now())
+            is_wrong = abs(self._clock.offset) > CLOCK_TOLERANCE
+            if is_wrong and not self._clock_is_wrong:
+                log.error(
+                    "clock_is_wrong: nothing is sent until it agrees with the database's", ahead=self._clock.seconds
+                )
+            elif self._clock_is_wrong and not is_wrong:
+                log.info("clock_is_right_again")
+            self._clock_is_wrong = is_wrong
+        return not self._clock_is_wrong
+
+    def _begin(self, pool: ThreadPoolExecutor, clock: Clock, *, looks: bool) -> int:
+        """Claims what there is room for, builds the messages and hands them to the pool; returns how many."""
         room = self.threads - len(self._under_way)
-        room_failing = self.threads // 2 - sum(self._under_way.values())
-        now = clock()
-        with self.server.database.reading() as session:
-            if room <= 0 or not anything_due(session, now):
-                return 0
-        deadline = self.outgoing.deadline()
+        if room <= 0:
+            return 0
+        now, monotonic = clock(), time.monotonic()
+        due = self._known_due
+        if looks or not due:
+            self._looked = monotonic
+            with self.server.database.reading() as session:
+                due = look(session, now)
+                lost = monotonic >= self._takes_back_from and has_lost(session, now)
+            if lost:
+                with self.server.database.writing() as session:
+                    take_back_lost(session, now)
+                    due = look(session, now)
+        slow = {one.claim.job.receiver for one in self._under_way.values() if monotonic - one.since > SLOW_SECONDS}
+        # at most half of the threads wait for receivers that fail or do not answer
+        kept = sum(one.claim.failing or one.claim.job.receiver in slow for one in self._under_way.values())
+        slots = {one.receiver: self._slots(one.receiver, one.receiver in slow) for one in due}
+        if kept >= self.threads // 2:
+            slots |= dict.fromkeys(slow, 0)
+        if not any(slots.values()):
+            return 0
         with self.server.database.writing() as session:
-            claims = claim(session, now, room, room_failing)
-        for claimed in claims:
-            future = pool.submit(self._attempt, claimed, clock, deadline)
-            self._under_way[future] = claimed.failing
-            future.add_done_callback(lambda _: self._wake.set())
+            claims = claim(session, now, room, self.threads // 2 - kept, slots.__getitem__, due)
+        taken: dict[str, int] = {}
+        for one in claims:
+            taken[one.job.receiver] = taken.get(one.job.receiver, 0) + 1
+        # who got as many as it may have has more; who got less has nothing else that is due
+        self._known_due = [one for one in due if slots[one.receiver] <= taken.get(one.receiver, 0)]
+        if len(claims) >= room:
+            self._known_due = due
+        if claims:
+            self._send(pool, claims, clock)
         return len(claims)
 
-    def _attempt(self, claim: DeliveryClaim, clock: Clock, deadline: float) -> None:
-        """From building the message to writing down how the attempt ended; a poisonous row is moved on before its exception goes up."""
-        began = time.monotonic()
-        unexpected: Exception | None = None
+    def _slots(self, receiver: str, is_slow: bool) -> int:
+        pace = self._paces.get(receiver)
+        if pace is None:
+            return FIRST_AT_ONCE
+        if pace.under_way_failing:
+            return 0
+        return max(min(int(pace.limit), SLOW_AT_ONCE if is_slow else MOST_OF_ONE) - pace.under_way, 0)
+
+    def _send(self, pool: ThreadPoolExecutor, claims: Sequence[DeliveryClaim], clock: Clock) -> None:
+        deadline, since = self.outgoing.deadline(), time.monotonic()
+        for one in claims:
+            pace = self._paces.setdefault(one.job.receiver, Pace())
+            pace.under_way += 1
+            pace.under_way_failing += one.failing
         try:
             with self.server.database.reading() as session:
-                kind, message = self._message(session, claim, clock, deadline)
+                built = build_messages(
+                    self.server, session, claims, clock(), deadline, lambda one: self._keeper(one, clock)
+                )
+            once = {one.id: one for one in claims if _at_most_once(built[one.id]) and one.job.sending_at is None}
+            marked: set[int] = set()
+            if once:
+                with self.server.database.writing() as session:
+                    marked = mark_sending(session, list(once.values()), clock())
+        except DATABASE_FAULTS as error:
+            self._unexpected.append(error)
+            outcome = Outcome("retry", f"Our database failed: {type(error).__name__}.", not_tried=True)
+            self._ended.extend((one, outcome) for one in claims)
+            return
+        for one in claims:
+            if one.job.sending_at is not None:
+                self._end(one, Outcome(DeliveryState.UNCONFIRMED, LOST))
+            elif one.id in once and one.id not in marked:
+                self._ended.append((one, Outcome("retry", not_tried=True)))  # somebody else has it
+            else:
+                future = pool.submit(self._attempt, one, built[one.id], since)
+                self._under_way[future] = UnderWay(one, since)
+
+    def _keeper(self, claim: DeliveryClaim, clock: Clock) -> Callable[[dict[str, Any]], None]:
+        def keep(steps: dict[str, Any]) -> None:
+            try:
+                with self.server.database.writing() as session:
+                    if not remember(session, claim, steps, clock()):
+                        raise LeaseLost
+            except DATABASE_FAULTS as error:
+                raise StepNotKept(steps) from error
+
+        return keep
+
+    def _attempt(self, claim: DeliveryClaim, built: Built, claimed: float) -> None:
+        """In a thread of the pool: how the attempt ended is told to the one that writes it down."""
+        began = time.monotonic()
+        if began - claimed > LEASE.total_seconds() - self.outgoing.total_seconds - LATE_SECONDS:
+            outcome = Outcome(
+                "retry", "This server was too busy to send it.", not_tried=True
+            )  # the lease may end meanwhile
+        else:
+            outcome = self._deliver(claim, built)
+        self._end(claim, replace(outcome, milliseconds=int((time.monotonic() - began) * 1000)))
+
+    def _end(self, claim: DeliveryClaim, outcome: Outcome) -> None:
+        self._ended.append((claim, outcome))
+        self._wake.set()
+
+    def _deliver(self, claim: DeliveryClaim, built: Built) -> Outcome:
+        once, settles_after = _at_most_once(built), timedelta(0)
+        self.outgoing.begin()
+        try:
+            if isinstance(built, Exception):
+                raise built
+            kind, message = built
             if kind not in self.senders:
                 raise DeliveryError(f"This server has no connector named {kind}.", permanent=True)
+            settles_after = VENDORS[kind].settles_after if kind in VENDORS else settles_after
             answer = self.senders[kind].deliver(message)
             reference = {name: value for name, value in answer.items() if name != "status"}
-            note = str(reference.get("warning", ""))
             if reference.get("unconfirmed"):
-                note = "No answer came in time; it counts as sent."
-            outcome = Outcome(DeliveryState.DONE, note, status=answer.get("status"), reference=reference)
+                return Outcome(DeliveryState.UNCONFIRMED, UNANSWERED, status=answer.get("status"))
+            note = str(reference.get("warning", ""))
+            return Outcome(DeliveryState.DONE, note, status=answer.get("status"), reference=reference)
         except LeaseLost:
-            return
+            return Outcome("retry", not_tried=True)
         except Skipped as reason:
-            outcome = Outcome(DeliveryState.SKIPPED, str(reason))
+            return Outcome(DeliveryState.SKIPPED, str(reason))
         except Expired as reason:
-            outcome = Outcome(DeliveryState.EXPIRED, str(reason))
+            return Outcome(DeliveryState.EXPIRED, str(reason))
         except DeliveryError as error:
-            outcome = Outcome(
-                DeliveryState.DEAD if error.permanent else "retry",
+            if once and error.ambiguous and error.status is None:
+                return Outcome(DeliveryState.UNCONFIRMED, UNANSWERED)
+            return Outcome(
+                "retry" if error.gone or not error.permanent else DeliveryState.DEAD,
                 str(error),
                 status=error.status,
                 retry_after=error.retry_after,
                 refused_account=error.refused_account,
+                gone=error.gone,
+                ambiguous=error.ambiguous,
+                settles_after=settles_after,
             )
-        except DATABASE_FAULTS as error:
-            unexpected = error
-            outcome = Outcome("retry", f"Our database failed: {type(error).__name__}.", database_failed=True)
+        except StepNotKept as error:
+            (steps,) = error.args
+            return Outcome("retry", "Our database did not take what was done so far.", not_tried=True, steps=steps)
         except Exception as error:
-            unexpected = error
-            outcome = Outcome("retry", f"Our mistake: {type(error).__name__}. The log has more.")
-        outcome = replace(outcome, milliseconds=int((time.monotonic() - began) * 1000))
-        with self.server.database.writing() as session:
-            kept = finish(session, claim, outcome, clock(), self.chance())
-        log.info(
-            "delivery", id=claim.id, attempt=claim.job.attempts, outcome=outcome.kind, status=outcome.status, kept=kept
-        )
-        if unexpected is not None:
-            raise unexpected
+            self._unexpected.append(error)
+            words = f"Our mistake: {type(error).__name__}. The log has more."
+            if once and self.outgoing.has_sent:
+                return Outcome(DeliveryState.UNCONFIRMED, words)
+            return Outcome("retry", words)
 
-    def _message(self, session: Session, claim: DeliveryClaim, clock: Clock, deadline: float) -> tuple[str, Message]:
-        """The kind of the receiver and the message for it.
+    def _write_ended(self, clock: Clock) -> None:
+        """What the database does not take stays, and is written down when it is back.
 
         Raises:
-            Skipped: the integration was removed, or the call is not there any more.
-            Expired: it is too late.
+            Exception: it is away.
         """
-
-        def keep(steps: dict[str, Any]) -> None:
+        for future in [future for future in self._under_way if future.done()]:
+            del self._under_way[future]
+        while self._ended:
+            one, outcome = self._ended.popleft()
+            self._unwritten.append((one, outcome))
+            pace = self._paces[one.job.receiver]
+            pace.under_way -= 1
+            pace.under_way_failing -= one.failing
+            pace.take(outcome)
+        if not self._unwritten:
+            return
+        try:
             with self.server.database.writing() as session:
-                if not remember(session, claim, steps, clock()):
-                    raise LeaseLost
-
-        now = clock()
-        delivery = session.get_one(Delivery, claim.id)
-        with_manager = select(Integration, Scenario.manager).join(Scenario, Scenario.id == Integration.scenario_id)
-        row = session.execute(with_manager.where(Integration.id == delivery.integration_id)).first()
-        text = session.get(TextMessage, delivery.text_message_id) if delivery.text_message_id else None
-        call = session.get(Call, delivery.call_id)
-        if row is None or row.Integration.removed_at is not None:
-            raise Skipped("the integration was removed")
-        integration: Integration = row.Integration
-        if text is not None:
-            return integration.kind, Message(
-                id=delivery.message_id,
-                event=delivery.event,
-                event_at=delivery.event_at,
-                now=now,
-                config=integration.config,
-                secret=self.server.keys.unseal(integration.sealed) if integration.sealed else "",
-                call=message_document(text),
-                placeholders={},
-                visit_last_sign=None,
-                reference=delivery.reference,
-                known_lead=None,
-                deadline=deadline,
-                remember=keep,
+                kept = finish_all(session, self._unwritten, clock(), self.chance)
+        except DATABASE_FAULTS:
+            raise
+        except Exception as error:
+            self._unexpected.append(error)
+            kept = self._write_alone(clock)
+        for one, outcome in self._unwritten:
+            log.info(
+                "delivery",
+                id=one.id,
+                attempt=one.job.attempts,
+                outcome=outcome.kind,
+                status=outcome.status,
+                kept=one.id in kept,
             )
-        if call is None:
-            raise Skipped("the message was deleted" if delivery.text_message_id else "the call was deleted")
-        if call.forgotten_id is not None and integration.slot == CRM.name:
-            raise Skipped(FORGOTTEN)
-        if delivery.not_after is not None and now > delivery.not_after:
-            raise Expired("too late: the receiver would not count it any more")
-        visit = session.get(Visit, call.visit_id) if call.visit_id is not None else None
-        project = session.get_one(Project, delivery.project_id)
-        known_lead = None
-        if call.caller is not None:
-            of_caller = (Lead.receiver == integration.receiver, Lead.caller.in_(spellings_of_line(call.caller)))
-            known_lead = session.scalar(select(Lead.external_id).where(*of_caller).order_by(Lead.id).limit(1))
-        return integration.kind, Message(
-            id=delivery.message_id,
-            event=delivery.event,
-            event_at=delivery.event_at,
-            now=now,
-            config=integration.config,
-            secret=self.server.keys.unseal(integration.sealed) if integration.sealed else "",
-            call=full_call_documents(self.server, session, [call])[0],
-            placeholders=placeholder_values(call, visit, project),
-            visit_last_sign=visit.last_sign_at if visit else None,
-            reference=delivery.reference,
-            known_lead=known_lead,
-            deadline=deadline,
-            remember=keep,
-            country=project.country,
-            managers=(row.manager, str(integration.config.get("manager") or "")),
-        )
+        self._unwritten.clear()
+        if len(self._paces) > MOST_PACES:
+            self._paces = {receiver: pace for receiver, pace in self._paces.items() if pace.under_way}
 
-    def _finished(self, futures: set[Future[None]]) -> list[BaseException]:
-        for future in futures:
-            self._under_way.pop(future, None)
-        return [error for future in futures if (error := future.exception()) is not None]
+    def _write_alone(self, clock: Clock) -> set[int]:
+        """Each end by itself, because one of them cannot be written as it is: that one without what its receiver has said."""
+        kept: set[int] = set()
+        for one, outcome in self._unwritten:
+            bare = replace(outcome, message="What the receiver answered could not be kept.", reference={}, steps={})
+            for each in (outcome, bare):
+                try:
+                    with self.server.database.writing() as session:
+                        if finish(session, one, each, clock(), self.chance()):
+                            kept.add(one.id)
+                    break
+                except DATABASE_FAULTS:
+                    raise
+                except Exception as error:
+                    log.warning("the end of a delivery cannot be written down", id=one.id, exc_info=error)
+        return kept
 
-    def _report(self, futures: set[Future[None]]) -> None:
-        for error in self._finished(futures):
-            log.error("a delivery failed in a way nobody expected", exc_info=error)
+
+UNANSWERED = "No answer came: it may have arrived, and is not sent again by itself."
+MOST_PACES = 1000
+
+
+def _at_most_once(built: Built) -> bool:
+    return not isinstance(built, Exception) and built[0] in VENDORS and VENDORS[built[0]].at_most_once

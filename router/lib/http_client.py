@@ -1,8 +1,11 @@
-"""The one client for addresses that users typed: only public ones, resolved once, never redirected, limited in time and size."""
+"""The one client for addresses that users typed: only public ones, resolved once, never redirected, limited in time and size.
+
+A client that keeps connections checks each address when it connects, and asks nobody else by that connection."""
 
 import json
 import socket
 import ssl
+import threading
 import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -23,6 +26,8 @@ TOTAL_SECONDS = 20.0
 CONNECT_SECONDS = 5.0
 ANSWER_LIMIT = 64 * 1024
 PORTS = (443, 8443)
+KEPT_SECONDS = 1.0
+"""How long a connection is kept without a request: less than servers keep it, so that none ends just as it is used again."""
 USER_AGENT = "router (call tracking)"
 NOT_PUBLIC = tuple(
     ip_network(text)
@@ -104,6 +109,39 @@ class Outgoing:
     tls: ssl.SSLContext = field(default_factory=trusted_authorities, kw_only=True)
     answer_limit: int = field(default=ANSWER_LIMIT, kw_only=True)
     clock: Callable[[], float] = field(default=time.monotonic, kw_only=True)
+    keep_alive: int = field(default=0, kw_only=True)
+    """How many connections are kept for the next request to the same receiver; `close` ends them."""
+    _pool: httpcore.ConnectionPool | None = field(default=None, init=False, repr=False)
+    _thread: threading.local = field(default_factory=threading.local, init=False, repr=False)
+    """`attempt`: the request that this thread is at; `has_sent`: see there."""
+
+    def __post_init__(self) -> None:
+        if self.keep_alive:
+            self._pool = self._open(self.keep_alive)
+
+    def close(self) -> None:
+        """Ends the connections that are kept."""
+        if self._pool is not None:
+            self._pool.close()
+
+    def begin(self) -> None:
+        """Something new begins in this thread, of which nothing was sent yet."""
+        self._thread.has_sent = False
+
+    @property
+    def has_sent(self) -> bool:
+        """Whether a byte of a request has left since `begin`, in this thread."""
+        return bool(getattr(self._thread, "has_sent", False))
+
+    def _open(self, kept: int) -> httpcore.ConnectionPool:
+        return httpcore.ConnectionPool(
+            ssl_context=self.tls,
+            network_backend=_GuardedBackend(self._thread, self.allow_private, self.resolver),
+            http2=False,
+            max_connections=max(kept, 1),
+            max_keepalive_connections=kept,
+            keepalive_expiry=KEPT_SECONDS,
+        )
 
     def deadline(self) -> float:
         """The moment (of `clock`, in seconds) at which requests that begin now have to be over."""
@@ -135,12 +173,16 @@ class Outgoing:
             NoAnswer: something was, and no answer came in time.
         """
         check_literal(url, self.allow_private)
-        common = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity", "Connection": "close"}
+        common = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity"}
+        if self._pool is None:
+            common["Connection"] = "close"
         request = httpx.Request(method, url, content=content, headers={**common, **headers})
-        attempt = _Attempt(deadline if deadline is not None else self.deadline(), self.clock)
-        backend = _GuardedBackend(attempt, self.allow_private, request.url.scheme, self.resolver)
+        scheme, clock = request.url.scheme, self.clock
+        attempt = self._thread.attempt = _Attempt(deadline if deadline is not None else self.deadline(), clock, scheme)
         try:
-            with httpcore.ConnectionPool(ssl_context=self.tls, network_backend=backend, http2=False) as pool:
+            if self._pool is not None:
+                return _exchange(self._pool, request, self.answer_limit, sink)
+            with self._open(0) as pool:
                 return _exchange(pool, request, self.answer_limit, sink)
         except OutgoingError:
             raise
@@ -152,6 +194,8 @@ class Outgoing:
             if attempt.sent:
                 raise NoAnswer("The connection ended without an answer.") from None
             raise ConnectionFailed(f"No connection: {str(error)[:200]}.") from None
+        finally:
+            self._thread.has_sent = self.has_sent or attempt.sent
 
 
 def check_literal(url: str, allow_private: Networks) -> None:
@@ -188,6 +232,7 @@ class _Attempt:
 
     deadline: float
     clock: Callable[[], float]
+    scheme: str
     sent: bool = False
 
     def seconds(self, wanted: float | None, late: type[httpcore.TimeoutException]) -> float:
@@ -201,9 +246,9 @@ class _Attempt:
 class _GuardedBackend(httpcore.SyncBackend):
     """Looks a name up once, refuses it when any of its addresses is not allowed, and connects to what was checked."""
 
-    attempt: _Attempt
+    thread: threading.local
+    """Its `attempt` is the request that connects."""
     allow_private: Networks
-    scheme: str
     resolver: Resolver
 
     def connect_tcp(
@@ -214,22 +259,23 @@ class _GuardedBackend(httpcore.SyncBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
+        attempt: _Attempt = self.thread.attempt
         try:
             entries = self.resolver(host, port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError):
             raise ConnectionFailed(f"The name {host} cannot be found.") from None
         addresses = list(dict.fromkeys(entry[4][0] for entry in entries))
         for address in addresses:
-            _check(ip_address(address.split("%")[0]), port, self.scheme, self.allow_private)
+            _check(ip_address(address.split("%")[0]), port, attempt.scheme, self.allow_private)
         failure: Exception = httpcore.ConnectError("no address")
         for address in addresses:
-            seconds = self.attempt.seconds(CONNECT_SECONDS, httpcore.ConnectTimeout)
+            seconds = attempt.seconds(CONNECT_SECONDS, httpcore.ConnectTimeout)
             try:
                 stream = super().connect_tcp(address, port, seconds, local_address, socket_options)
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
                 failure = error
             else:
-                return _LimitedStream(stream, self.attempt)
+                return _LimitedStream(stream, self.thread)
         raise failure
 
     def connect_unix_socket(self, *_: Any, **__: Any) -> httpcore.NetworkStream:
@@ -238,10 +284,15 @@ class _GuardedBackend(httpcore.SyncBackend):
 
 @dataclass
 class _LimitedStream(httpcore.NetworkStream):
-    """A connection on which every operation ends with the attempt's deadline, however often it moves a byte."""
+    """A connection on which every operation ends with the deadline of the request that uses it, however often it moves a byte."""
 
     stream: httpcore.NetworkStream
-    attempt: _Attempt = field(repr=False)
+    thread: threading.local = field(repr=False)
+
+    @property
+    def attempt(self) -> _Attempt:
+        attempt: _Attempt = self.thread.attempt
+        return attempt
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         return self.stream.read(max_bytes, self.attempt.seconds(timeout, httpcore.ReadTimeout))
@@ -258,7 +309,7 @@ class _LimitedStream(httpcore.NetworkStream):
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
         seconds = self.attempt.seconds(CONNECT_SECONDS, httpcore.ConnectTimeout)
-        return _LimitedStream(self.stream.start_tls(ssl_context, server_hostname, seconds), self.attempt)
+        return _LimitedStream(self.stream.start_tls(ssl_context, server_hostname, seconds), self.thread)
 
     def get_extra_info(self, info: str) -> Any:
         return self.stream.get_extra_info(info)

@@ -138,4 +138,4 @@ def test_the_demos_integrations_are_named_as_a_form_would_name_them(first: Demo)
     here = f"127.0.0.1:{places.port}"
     assert named["crm"] == f"odoo:1:{here}/alder"
     assert named["ga4"] == f"ga4:1:{here}/g-demo000001"
-    assert named["webhook_end"] == named["webhook_start"] == f"webhook:1:{here}"
+    assert named["webhook_end"] == named["webhook_start"] == f"webhook:1:http://{here}/demo/inbox/webhook"

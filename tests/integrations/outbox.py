@@ -7,7 +7,7 @@ from sqlalchemy import select
 from router.db import Database
 from router.integrations.models import Delivery
 from router.integrations.outbox import fan_out
-from router.integrations.queue import DeliveryClaim, Outcome, claim, finish
+from router.integrations.queue import DeliveryClaim, Outcome, claim, finish, take_back_lost
 from router.scenarios.models import Scenario
 from tests.factories import make_call, make_integration
 from tests.integrations.conftest import Office
@@ -35,9 +35,13 @@ def deliveries(database: Database) -> list[Delivery]:
         return list(session.scalars(select(Delivery).order_by(Delivery.id)))
 
 
-def claims(database: Database, now: Any = NOW, room: int = 50, failing: int = 50) -> list[DeliveryClaim]:
+def claims(
+    database: Database, now: Any = NOW, room: int = 50, failing: int = 50, at_once: int = 1
+) -> list[DeliveryClaim]:
+    """As a worker claims that may have `at_once` more under way at each receiver."""
     with database.writing() as session:
-        return claim(session, now, room, failing)
+        take_back_lost(session, now)
+        return claim(session, now, room, failing, lambda receiver: at_once)
 
 
 def end(database: Database, one: DeliveryClaim, outcome: Outcome, now: Any = NOW) -> bool:

@@ -107,7 +107,9 @@ def test_a_call_without_a_visit_is_skipped(office: Office, google: Google, colle
     assert outcome(office)[0] == "skipped"
 
 
-def test_a_time_out_after_sending_counts_as_sent(office: Office, google: Google, collector: Receiver) -> None:
+def test_a_time_out_after_sending_is_unconfirmed_and_not_sent_again(
+    office: Office, google: Google, collector: Receiver
+) -> None:
     given_up = threading.Event()
 
     def slow(request: Any) -> Any:
@@ -118,7 +120,7 @@ def test_a_time_out_after_sending_counts_as_sent(office: Office, google: Google,
     collector.answer = slow
     end_call(office, {})
     office.worker(total_seconds=0.3, clock=standing_still).run_once(NOW)
-    assert outcome(office)[0] == "done"
+    assert outcome(office)[0] == "unconfirmed"
     given_up.set()
     eventually(lambda: google.events)
     office.worker().run_once(NOW + timedelta(hours=1))

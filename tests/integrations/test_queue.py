@@ -6,7 +6,9 @@ from sqlalchemy import func, select
 
 from router.integrations.models import DeliveryAttempt, Lead, ReceiverHealth
 from router.integrations.outbox import replay
-from router.integrations.queue import LEASE, PAUSES, Outcome, anything_due, remember
+from router.integrations.queue import LEASE, PAUSES, Outcome, anything_due, claim, finish_all, remember
+from router.integrations.receivers import FIRST_PAUSE
+from router.integrations.worker import Pace
 from tests.factories import CALLER
 from tests.integrations.conftest import Office
 from tests.integrations.outbox import DONE, FAILED, add, claims, deliveries, end, ended_call
@@ -83,41 +85,137 @@ def test_an_attempt_that_kills_every_worker_ends_as_dead(office: Office) -> None
     assert [row.state for row in deliveries(office.database)] == ["dead"]
 
 
-def test_no_more_than_two_go_to_one_destination_and_others_are_not_kept_waiting(office: Office) -> None:
+def test_a_receiver_gets_no_more_than_it_may_and_others_are_not_kept_waiting(office: Office) -> None:
     add(office, "webhook_end", "webhook", receiver="slow")
     add(office, "ga4", "ga4", receiver="quick")
     for _ in range(4):
         ended_call(office)
-    taken = [one.job.receiver for _ in range(6) for one in claims(office.database)]
-    assert sorted(taken) == ["quick", "quick", "slow", "slow"]
+    with office.database.writing() as session:
+        taken = [one.job.receiver for one in claim(session, NOW, 50, 50, {"slow": 0, "quick": 3}.__getitem__)]
+    assert taken == ["quick"] * 3
+    assert sorted(one.job.receiver for one in claims(office.database, room=2, at_once=9)) == ["quick", "slow"]
 
 
-def test_a_failing_destination_gets_one_at_a_time_and_few_threads(office: Office) -> None:
+def test_a_failing_receiver_gets_one_at_a_time_and_few_threads(office: Office) -> None:
     add(office, "webhook_end", "webhook", receiver="slow")
     for _ in range(3):
         ended_call(office)
     (one,) = claims(office.database)
     end(office.database, one, FAILED)
     assert claims(office.database, failing=0) == []
-    (one,) = claims(office.database)
-    assert one.failing
-    assert claims(office.database) == []
+    (one,) = claims(office.database, at_once=9)
+    assert (one.failing, one.is_probe) == (True, False)
 
 
-def test_after_five_failures_in_a_row_a_destination_is_left_alone_for_a_minute(office: Office) -> None:
+def test_a_receiver_that_fails_gets_what_it_has_refused_before_anything_new(office: Office) -> None:
+    """It may only fail the first try of each message: then new ones would say for ever that it fails."""
     add(office, "webhook_end", "webhook")
-    for _ in range(6):
+    for _ in range(3):
         ended_call(office)
-    for _ in range(5):
+    first, second = (claims(office.database)[0] for _ in range(2))
+    end(office.database, second, FAILED)
+    end(office.database, first, FAILED, NOW + timedelta(seconds=1))
+    later = NOW + timedelta(seconds=7)
+    (again,) = claims(office.database, later, at_once=9)
+    assert again.id == second.id, "which failed the longest ago"
+
+
+def test_after_five_failures_in_a_row_one_attempt_of_all_workers_tries_whether_it_works(office: Office) -> None:
+    add(office, "webhook_end", "webhook")
+    for _ in range(7):
+        ended_call(office)
+    first = claims(office.database)[0]
+    end(office.database, first, FAILED)
+    for _ in range(4):
         (one,) = claims(office.database)
         end(office.database, one, FAILED)
     assert claims(office.database) == []
     assert not any(row.attempts for row in deliveries(office.database)[5:])
-    (half_open,) = claims(office.database, NOW + timedelta(seconds=60))
-    assert claims(office.database, NOW + timedelta(seconds=60)) == []
-    end(office.database, half_open, DONE)
+    (probe,) = claims(office.database, NOW + FIRST_PAUSE, at_once=9)
+    assert (probe.id, probe.is_probe) == (first.id, True), "the one that failed the longest ago"
+    assert claims(office.database, NOW + FIRST_PAUSE) == []
+    end(office.database, probe, FAILED, NOW + FIRST_PAUSE)
+    assert claims(office.database, NOW + 3 * FIRST_PAUSE - timedelta(seconds=1)) == []
+    (probe,) = claims(office.database, NOW + 3 * FIRST_PAUSE)
+    end(office.database, probe, DONE, NOW + 3 * FIRST_PAUSE)
     with office.database.reading() as session:
         assert session.scalars(select(ReceiverHealth)).all() == []
+    assert len(claims(office.database, NOW + 3 * FIRST_PAUSE, at_once=9)) == 5
+
+
+def test_a_worker_that_dies_while_it_tries_a_receiver_holds_it_up_for_its_lease_only(office: Office) -> None:
+    add(office, "webhook_end", "webhook")
+    for _ in range(6):
+        ended_call(office)
+    for _ in range(5):
+        end(office.database, claims(office.database)[0], FAILED)
+    (dead,) = claims(office.database, NOW + FIRST_PAUSE)
+    assert claims(office.database, NOW + FIRST_PAUSE + LEASE - timedelta(seconds=1)) == []
+    (heir,) = claims(office.database, NOW + FIRST_PAUSE + LEASE)
+    assert heir.is_probe
+    assert heir.id != dead.id, "which is due again only now"
+
+
+def test_failures_of_what_was_under_way_together_count_as_few(office: Office) -> None:
+    add(office, "webhook_end", "webhook")
+    for _ in range(16):
+        ended_call(office)
+    together = claims(office.database, at_once=16)
+    assert len(together) == 16
+    for one in together:
+        end(office.database, one, FAILED)
+    assert claims(office.database, NOW + FIRST_PAUSE - timedelta(seconds=1)) == []
+    assert len(claims(office.database, NOW + FIRST_PAUSE)) == 1
+
+
+def test_a_success_of_an_attempt_from_before_ends_no_pause(office: Office) -> None:
+    add(office, "webhook_end", "webhook")
+    for _ in range(3):
+        ended_call(office)
+    early, late, _ = claims(office.database, at_once=3)
+    end(office.database, late, Outcome("retry", "Slow down.", status=429, retry_after=90))
+    end(office.database, early, DONE)
+    with office.database.reading() as session:
+        assert session.scalars(select(ReceiverHealth.open_until)).one() == NOW + timedelta(seconds=90)
+
+
+def test_a_message_that_the_receiver_refuses_for_good_lets_the_next_one_try_it(office: Office) -> None:
+    add(office, "webhook_end", "webhook")
+    for _ in range(6):
+        ended_call(office)
+    for _ in range(5):
+        end(office.database, claims(office.database)[0], FAILED)
+    (probe,) = claims(office.database, NOW + FIRST_PAUSE)
+    end(office.database, probe, Outcome("dead", "Bad request", status=400), NOW + FIRST_PAUSE)
+    (following,) = claims(office.database, NOW + FIRST_PAUSE)
+    assert following.is_probe
+
+
+def test_r11_of_messages_whose_first_try_always_fails_all_arrive_within_minutes(office: Office) -> None:
+    """Simulated second by second: 193 of them, one worker with slots for sixteen."""
+    add(office, "webhook_end", "webhook")
+    for _ in range(193):
+        ended_call(office)
+    tried: set[int] = set()
+    arrived: set[int] = set()
+    pace = Pace()
+    for second in range(600):
+        now = NOW + timedelta(seconds=second)
+        for _ in range(8):
+            taken = claims(office.database, now, at_once=int(pace.limit))
+            ends = [(one, DONE if one.id in tried else FAILED) for one in taken]
+            with office.database.writing() as session:
+                finish_all(session, ends, now, lambda: 0.5)
+            for one, outcome in ends:
+                pace.take(outcome)
+                assert one.id not in arrived
+                (arrived if one.id in tried else tried).add(one.id)
+            if not taken:
+                break
+        if len(arrived) == 193:
+            break
+    assert len(arrived) == 193
+    assert second < 300
 
 
 def test_a_refused_account_costs_no_attempt_and_waits(office: Office) -> None:

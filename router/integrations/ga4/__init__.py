@@ -334,4 +334,5 @@ GA4 = Vendor(
     saved=name_stream,
     lifetime=LONGEST_BACKDATE,
     at_most_once=True,
+    repeated="Google Analytics cannot tell a repeat: a call that it has counted already would be counted twice.",
 )

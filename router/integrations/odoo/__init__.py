@@ -205,4 +205,5 @@ ODOO = Vendor(
     sender=OdooSender,
     ordered_by_caller=True,
     settles_after=timedelta(seconds=120),
+    repeated="The lead and the note are looked for first: what is still there is not made again, what somebody deleted there is.",
 )

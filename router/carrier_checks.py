@@ -16,6 +16,7 @@ from router.config import SettingsError
 from router.lib.formats import format_count
 from router.lib.http_client import Outgoing, OutgoingError
 from router.lib.phones import country_of
+from router.lib.tls import trusted_authorities
 from router.scenarios.flows import lines_in
 from router.scenarios.numbers.compliance import choices_at, numbers_of, trouble_with
 from router.scenarios.numbers.sync import compare, numbers_at
@@ -57,7 +58,8 @@ def examine_carrier(
     yield account
     if is_usable:
         yield _balance(shop)
-    yield from _public_address(server, http or Outgoing(ANYWHERE, total_seconds=SECONDS))
+    tls = trusted_authorities(server.settings.ca_file)
+    yield from _public_address(server, http or Outgoing(ANYWHERE, total_seconds=SECONDS, tls=tls))
     if is_usable:
         yield from _numbers(server, shop, snapshot, has_database)
         yield from _countries(server, shop, snapshot)

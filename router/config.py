@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -63,6 +64,7 @@ class Settings(BaseModel):
     s3_secret_key: str = Field(default="", repr=False)
     geoip: Path | None = None
     allow_private: Networks = ()
+    ca_file: Path | None = None
     visit_rate: str = "600/minute"
     crawl_rate: str = "60/minute"
     candidate_leases: int = Field(default=50, ge=1, le=200)
@@ -180,7 +182,7 @@ class Settings(BaseModel):
         """Where e-mails are handed in; None: they are shown and logged only."""
         from router.lib.smtp import parse_mail_url
 
-        return parse_mail_url(self.mail_url) if self.mail_url else None
+        return replace(parse_mail_url(self.mail_url), ca_file=self.ca_file) if self.mail_url else None
 
     @property
     def mail_sender(self) -> str:

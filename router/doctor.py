@@ -20,6 +20,7 @@ from router.db import schema_state
 from router.lib.file_store import StoreError, store_of
 from router.lib.formats import format_count
 from router.lib.phones import masked
+from router.lib.tls import fault_of
 from router.scenarios.models import Sound
 from router.server import Server
 from router.voice.applier import journal_folder, machine_of, place_of
@@ -52,6 +53,10 @@ def examine(server: Server, now: datetime) -> list[Finding]:
 
 def _examine_here(server: Server, snapshot: Snapshot | None, now: datetime) -> list[Finding]:
     findings = [_disk(server)]
+    if (ca_file := server.settings.ca_file) is not None:
+        fault = fault_of(ca_file)
+        advice = f"{fault}; until it can be, connections to what these authorities signed fail"
+        findings.append(Finding("authorities", advice if fault else f"{ca_file} is believed too", fault is not None))
     try:
         state = schema_state(server.database)
     except SQLAlchemyError as error:

@@ -3,8 +3,10 @@
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
+import certifi
 import pytest
 from click.testing import CliRunner, Result
 from sqlalchemy import select, text
@@ -177,6 +179,15 @@ def test_r12_a_restored_database_is_followed_once_that_is_said_to_be_meant(healt
 def test_r12_a_disk_that_is_nearly_full_is_wrong(healthy: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "LEAST_FREE", 1 << 60)
     assert set(wrong(healthy)) == {"data folder"}
+
+
+def test_the_file_of_the_operators_own_authorities_has_to_be_readable(healthy: Server, tmp_path: Path) -> None:
+    healthy.settings = healthy.settings.model_copy(update={"ca_file": tmp_path / "own.pem"})
+    assert "cannot be read" in wrong(healthy)["authorities"]
+    (tmp_path / "own.pem").write_text("no certificate")
+    assert "holds no certificates" in wrong(healthy)["authorities"]
+    (tmp_path / "own.pem").write_bytes(Path(certifi.where()).read_bytes())
+    assert wrong(healthy) == {}
 
 
 def test_r12_a_data_folder_that_cannot_be_written_is_wrong(healthy: Server, monkeypatch: pytest.MonkeyPatch) -> None:

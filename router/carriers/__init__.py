@@ -98,8 +98,10 @@ def _hosts_of(server: Server) -> CarrierHosts:
 def _shop_at(settings: Settings, hosts: CarrierHosts, account: str, token: str) -> NumberShop:
     from router.carriers.twilio.rest import TwilioShop  # brings an HTTP client, which most web processes never need
     from router.lib.http_client import Outgoing
+    from router.lib.tls import trusted_authorities
 
-    http = Outgoing(carrier_networks(settings), total_seconds=SHOP_SECONDS, answer_limit=LARGEST_ANSWER)
+    tls = trusted_authorities(settings.ca_file)
+    http = Outgoing(carrier_networks(settings), total_seconds=SHOP_SECONDS, answer_limit=LARGEST_ANSWER, tls=tls)
     return TwilioShop(http, hosts, account, token, settings.base_url)
 
 

@@ -15,8 +15,8 @@ from router.accounts.models import Project
 from router.attribution.models import Lease, Visit
 from router.demo import shop
 from router.demo.company import read_places
-from router.lib.http_client import trusted_authorities
 from router.lib.phones import BadPhone, international, national, read_phone
+from router.lib.tls import trusted_authorities
 from router.scenarios.models import Scenario, TrackingNumber
 from router.server import current_server
 from router.voice.models import Call

@@ -37,6 +37,7 @@ from router.integrations.queue import (
 )
 from router.integrations.vendors import VENDORS
 from router.lib.http_client import Outgoing
+from router.lib.tls import trusted_authorities
 from router.server import Server
 from router.voice.clocks import MachineClock
 
@@ -107,7 +108,8 @@ class DeliveryWorker:
         chance: Callable[[], float] = random.random,
     ) -> None:
         self.server = server
-        self.outgoing = outgoing or Outgoing(server.settings.allow_private, keep_alive=threads)
+        tls = trusted_authorities(server.settings.ca_file)
+        self.outgoing = outgoing or Outgoing(server.settings.allow_private, keep_alive=threads, tls=tls)
         self.senders = senders or {kind: vendor.sender(self.outgoing) for kind, vendor in VENDORS.items()}
         self.threads = threads
         self.chance = chance

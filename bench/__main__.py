@@ -1,6 +1,7 @@
-"""Requests per second of the two hot paths, beside their floor, as tables grow and beside an earlier build. SHORT=1: less of everything;
-ONLY=views or ONLY=calls: one of the paths; BEFORE=folder: a checkout of an earlier build, with its environment in `.venv`; MINUTES=3: page
-views for that long, minute by minute. Ends with status 1 when a demanded bound is missed."""
+"""Requests per second of the two hot paths, beside their floor, as tables grow and beside an earlier build, and deliveries per second of a
+worker beside it. SHORT=1: less of everything; ONLY=views, ONLY=calls or ONLY=deliveries: one of them; BEFORE=folder: a checkout of an
+earlier build, with its environment in `.venv`; MINUTES=3: page views for that long, minute by minute. Ends with status 1 when a demanded
+bound is missed."""
 
 import json
 import os
@@ -15,6 +16,7 @@ from pathlib import Path
 import psycopg
 
 from bench import world
+from bench.deliveries import DeliveriesSize, deliveries
 from bench.load import Plan
 from bench.processes import Running, serving
 from bench.report import LEAST_OF_FLOOR, MOST_GROWTH, Report
@@ -31,6 +33,7 @@ class Size:
     seconds: float
     past_calls: tuple[int, int]
     telephone: TelephoneSize
+    deliveries: DeliveriesSize
 
 
 FULL = Size(
@@ -38,12 +41,14 @@ FULL = Size(
     seconds=3.0,
     past_calls=(10_000, 1_000_000),
     telephone=TelephoneSize(rounds=5, seconds=3.0, look_seconds=10.0, hold_seconds=60.0, journal=3_000),
+    deliveries=DeliveriesSize(rounds=5, seconds=8.0),
 )
 SHORT = Size(
     rounds=2,
     seconds=1.0,
     past_calls=(2_000, 50_000),
     telephone=TelephoneSize(rounds=2, seconds=1.0, look_seconds=4.0, hold_seconds=10.0, journal=1_000),
+    deliveries=DeliveriesSize(rounds=2, seconds=5.0),
 )
 
 
@@ -53,14 +58,17 @@ def main() -> int:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="router-bench-")))
         cluster = stack.enter_context(postgres_cluster(durable=True))
-        databases = {calls: _timed_database(cluster, f"router_{calls}", calls) for calls in size.past_calls}
-        few = databases[size.past_calls[0]]
-        keep_statements(few, folder)
         only = os.environ.get("ONLY", "")
-        if only != "calls":
+        if only != "deliveries":
+            databases = {calls: _timed_database(cluster, f"router_{calls}", calls) for calls in size.past_calls}
+            few = databases[size.past_calls[0]]
+            keep_statements(few, folder)
+        if only in ("", "views"):
             page_views(report, cluster, few, folder, size)
-        if only != "views":
+        if only in ("", "calls"):
             telephone(report, cluster, databases, folder, size.telephone)
+        if only in ("", "deliveries"):
+            deliveries(report, cluster, folder, size.deliveries)
     print(f"\n{time.monotonic() - began:.0f} s. Other work on this machine moves the figures, less so their relations.")
     for line in report.missed:
         print(f"MISSED {line}")

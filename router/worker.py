@@ -219,7 +219,7 @@ def worker_silence(session: Session, now: datetime) -> str:
 
 
 def worker_clock_fault(session: Session, now: datetime) -> str:
-    """Which worker does not send because of its machine's clock; empty: none."""
+    """Which worker's machine has a wrong clock; empty: none."""
     at = by_database(session, now)
     facts = select(ServerFact).where(
         ServerFact.name.startswith(WORKER_CLOCK, autoescape=True), ServerFact.changed_at > at - CLOCK_TOLD_WITHIN
@@ -229,7 +229,7 @@ def worker_clock_fault(session: Session, now: datetime) -> str:
         if abs(ahead) > CLOCK_TOLERANCE.total_seconds():
             host = fact.name.removeprefix(WORKER_CLOCK)
             differs = f"{abs(ahead):.1f} s {'ahead of' if ahead > 0 else 'behind'}"
-            return f"the clock of {host} is {differs} the database's: its worker sends nothing until NTP has set it"
+            return f"the clock of {host}, where a worker is, is {differs} the database's: let NTP set both"
     return ""
 
 

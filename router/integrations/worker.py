@@ -163,8 +163,8 @@ class DeliveryWorker:
         if not self._write_safely():
             return
         try:
-            if self._agrees_with_the_database():
-                self._begin(pool, self._now, looks=time.monotonic() >= self._looked + LOOK_SECONDS)
+            self._compare_clocks()
+            self._begin(pool, self._now, looks=time.monotonic() >= self._looked + LOOK_SECONDS)
         except Exception:
             self._database_is_away("deliveries cannot be claimed")
         for error in self._unexpected:
@@ -187,24 +187,21 @@ class DeliveryWorker:
         """By the database's clock, in which leases of all workers are told."""
         return self.server.now() - self._clock.offset
 
-    def _agrees_with_the_database(self) -> bool:
-        """Whether this machine's clock does, more or less; told to the log once, and to `/readyz`."""
-        if self._clock.is_due:
-            with self.server.database.reading() as session:
-                self._clock.measure(session)
-            if not self.server.database.is_sqlite:
-                with self.server.database.writing() as session:
-                    name = f"{WORKER_CLOCK}{socket.gethostname()}"[:60]
-                    remember_fact(session, name, str(self._clock.seconds), self._now())
-            is_wrong = abs(self._clock.offset) > CLOCK_TOLERANCE
-            if is_wrong and not self._clock_is_wrong:
-                log.error(
-                    "clock_is_wrong: nothing is sent until it agrees with the database's", ahead=self._clock.seconds
-                )
-            elif self._clock_is_wrong and not is_wrong:
-                log.info("clock_is_right_again")
+    def _compare_clocks(self) -> None:
+        """Once a minute, and when this machine's clock was set. A wrong one is told to the log once, and to `/readyz`; it holds no lead
+        up, as nothing here goes by it."""
+        if not self._clock.is_due:
+            return
+        with self.server.database.reading() as session:
+            self._clock.measure(session)
+        if not self.server.database.is_sqlite:
+            with self.server.database.writing() as session:
+                name = f"{WORKER_CLOCK}{socket.gethostname()}"[:60]
+                remember_fact(session, name, str(self._clock.seconds), self._now())
+        is_wrong = abs(self._clock.offset) > CLOCK_TOLERANCE
+        if is_wrong != self._clock_is_wrong:
             self._clock_is_wrong = is_wrong
-        return not self._clock_is_wrong
+            log.warning("clock_is_wrong" if is_wrong else "clock_is_right_again", ahead=self._clock.seconds)
 
     def _begin(self, pool: ThreadPoolExecutor, clock: Clock, *, looks: bool) -> int:
         """Claims what there is room for, builds the messages and hands them to the pool; returns how many."""

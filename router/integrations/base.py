@@ -30,6 +30,7 @@ class DeliveryError(Exception):
     gone: the receiver says that its address is there no more: it is switched off at once, and what is for it waits.
     ambiguous: the receiver may have acted on the request: it was sent, and no answer came, or one of 5xx. The next attempt is told
     (`Message.uncertain_at`), and begins no sooner than the vendor's `settles_after`.
+    answer: the beginning of the answer's body, for the page of deliveries.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class DeliveryError(Exception):
         refused_account: bool = False,
         gone: bool = False,
         ambiguous: bool = False,
+        answer: str = "",
     ) -> None:
         super().__init__(plain_text(message))
         self.permanent = permanent
@@ -50,6 +52,7 @@ class DeliveryError(Exception):
         self.refused_account = refused_account
         self.gone = gone
         self.ambiguous = ambiguous
+        self.answer = answer
 
 
 class Skipped(Exception):
@@ -85,6 +88,8 @@ class Message:
     """When the attempt has to be over (monotonic)."""
     remember: Callable[[dict[str, Any]], None] = field(default=lambda steps: None)
     """Keeps the result of a step at once, so that a repeat resumes after it. `lead_id` and `missing` mean more: queue.py."""
+    earlier_secret: str = ""
+    """The secret before this one, which signs as well for a day after a change."""
     is_test: bool = False
     """An admin tries the settings out: the receiver has to be able to tell it from a call."""
     country: str | None = None
@@ -107,8 +112,8 @@ class Sender(Protocol):
     def deliver(self, message: Message) -> dict[str, Any]:
         """
         Returns:
-            What the receiver gave back, to be kept: `status` (HTTP) and ids; `warning`, a sentence for people when the receiver did
-            not take everything.
+            What the receiver gave back, to be kept: `status` (HTTP), the beginning of its `answer`, and ids; `warning`, a sentence for
+            people when the receiver did not take everything.
 
         Raises:
             DeliveryError, Skipped, Expired
@@ -170,6 +175,8 @@ class Vendor:
     """The setting by which the slot is used or not."""
     product: str = ""
     """In the wizard's choice of products, where vendors share a slot."""
+    chosen_events: tuple[str, ...] = ()
+    """Events that the setting `events` may name in place of the slot's own."""
     make_secret: Callable[[], str] | None = None
     """Makes the secret when none is typed. Such a secret only signs; any other is sent, so it must not follow a changed address."""
     ordered_by_caller: bool = False
@@ -208,7 +215,8 @@ class Vendor:
         return f"{name[: LONGEST_RECEIVER - 17]}~{hashlib.blake2b(name.encode(), digest_size=8).hexdigest()}"
 
 
-EXCERPT = 500
+EXCERPT = 2000
+"""Letters of an answer that are kept of an attempt."""
 
 
 def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
@@ -231,7 +239,7 @@ def accepted(answer: Answer, message: Message, refusal: str, permanent: bool | N
         DeliveryError: any other answer. Whether it is permanent follows from the status unless the receiver's protocol says so.
     """
     if 200 <= answer.status < 300:
-        return {"status": answer.status}
+        return {"status": answer.status, "answer": excerpt(answer, message.secret)}
     permanent = not may_succeed_later(answer.status) if permanent is None else permanent
     raise DeliveryError(
         refusal,
@@ -239,6 +247,7 @@ def accepted(answer: Answer, message: Message, refusal: str, permanent: bool | N
         retry_after(answer.headers, message.now),
         status=answer.status,
         ambiguous=answer.status >= 500,
+        answer=excerpt(answer, message.secret),
     )
 
 

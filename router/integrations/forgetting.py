@@ -15,7 +15,7 @@ AT_ONCE = 500
 """Calls of one statement."""
 ERASED: dict[type[Any], tuple[str, ...]] = {
     Delivery: ("reason", "reference"),
-    DeliveryAttempt: ("message",),
+    DeliveryAttempt: ("message", "answer"),
     ReceiverHealth: ("last_error",),
 }
 """The columns in which a number is looked for as a part of their text. `delivery.order_key` is written anew, and leads are deleted."""

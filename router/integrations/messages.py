@@ -80,6 +80,11 @@ def _build(
         row.Integration.id: server.keys.unseal(row.Integration.sealed) if row.Integration.sealed else ""
         for row in integrations.values()
     }
+    earlier = {
+        row.Integration.id: server.keys.unseal(row.Integration.sealed_before)
+        for row in integrations.values()
+        if row.Integration.sealed_before and row.Integration.earlier_until and now < row.Integration.earlier_until
+    }
     built: dict[int, Built] = {}
     for one in claims:
         job = one.job
@@ -95,6 +100,7 @@ def _build(
             "now": now,
             "config": integration.config,
             "secret": secrets[integration.id],
+            "earlier_secret": earlier.get(integration.id, ""),
             "reference": job.reference,
             "deadline": deadline,
             "remember": remember(one),

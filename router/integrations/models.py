@@ -27,6 +27,11 @@ class Integration(Base):
     config: Mapped[dict[str, Any]]
     sealed: Mapped[str] = mapped_column(Text, default="")
     """The secret (webhook secret, API secret, key), encrypted at rest."""
+    sealed_before: Mapped[str] = mapped_column(Text, default="", server_default="")
+    """The secret before it, which signs as well until `earlier_until`."""
+    earlier_until: Mapped[datetime | None]
+    events: Mapped[str] = mapped_column(String(120), default="", server_default="")
+    """Which events it gets in place of its slot's own, `,call.started,call.ended,`; empty: the slot's own."""
     created_at: Mapped[datetime]
     removed_at: Mapped[datetime | None]
 
@@ -123,6 +128,8 @@ class DeliveryAttempt(Base):
     """done, retry, dead, skipped, expired, unconfirmed"""
     message: Mapped[str] = mapped_column(Text)
     """What went wrong, in a sentence; secrets removed, at most 2 kB."""
+    answer: Mapped[str] = mapped_column(Text, default="", server_default="")
+    """The beginning of the answer's body; secrets removed, at most 2 kB."""
 
 
 class IntegrationProblem(Base):

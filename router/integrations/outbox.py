@@ -7,7 +7,7 @@ from functools import cache
 from hashlib import blake2b
 from typing import Any, cast
 
-from sqlalchemy import Executable, String, and_, case, false, literal, null, or_, select, update
+from sqlalchemy import ColumnElement, Executable, String, and_, case, false, literal, null, or_, select, update
 from sqlalchemy import cast as as_type
 from sqlalchemy.orm import Session
 
@@ -27,7 +27,7 @@ from router.web.errors import iso
 def fan_out(session: Session, call: Call, event: str, now: datetime) -> None:
     """One delivery for each integration of the call's scenario that wants the event; a repeat adds nothing.
 
-    The calls of a disabled scenario leave *skipped* ones (R12), which can be replayed. `call.updated` sends again what was sent.
+    The calls of a disabled scenario leave *skipped* ones (R12), which can be replayed. An event of REPEATED sends again what was sent.
     Of internal and of blocked calls those are told whom the project's switches name (R10).
     """
     fan_out_all(session, [(call, event, now)])
@@ -57,7 +57,7 @@ def fan_out_all(session: Session, due: Iterable[tuple[Call, str, datetime]]) -> 
             "state": DeliveryState.PENDING if call.scenario_enabled else DeliveryState.SKIPPED,
             "reason": "" if call.scenario_enabled else "scenario disabled",
             "now": now,
-            "moment": call.started_at if event == "call.started" else call.ended_at or now,
+            "moment": _moment(call, event, now),
             "scenario": call.scenario_id,
         }
         for _, vendor in receivers:
@@ -66,6 +66,17 @@ def fan_out_all(session: Session, due: Iterable[tuple[Call, str, datetime]]) -> 
         alike.setdefault((event, receivers), []).append(values)
     for (event, receivers), rows in alike.items():
         _fan_out(event, receivers).together(session, rows)
+
+
+REPEATED = ("call.updated", "call.recorded")
+"""Events that one call may have several times: the last one is told, as what was told before."""
+
+
+def _moment(call: Call, event: str, now: datetime) -> datetime:
+    if event in REPEATED:
+        return now
+    moment = {"call.started": call.started_at, "call.answered": call.answered_at}.get(event, call.ended_at)
+    return moment or now
 
 
 def message_prefix(call_sid: str, event: str) -> str:
@@ -108,17 +119,30 @@ def _fan_out(event: str, receivers: tuple[tuple[Slot, Vendor], ...]) -> Statemen
             "changed": false(),
             "reference": literal({}, Json),
         }
+
+        def wants(slot: Slot, vendor: Vendor) -> ColumnElement[bool]:
+            chosen = integration.events.contains(f",{event},")
+            return or_(integration.events == "", chosen) if event in vendor.events[slot] else chosen
+
         rows = select(*row.values()).where(
             integration.scenario_id == value["scenario"],
-            or_(*(and_(integration.slot == slot.name, integration.kind == vendor.kind) for slot, vendor in receivers)),
+            or_(
+                *(
+                    and_(integration.slot == slot.name, integration.kind == vendor.kind, wants(slot, vendor))
+                    for slot, vendor in receivers
+                )
+            ),
             integration.removed_at.is_(None),
         )
         insert = dialect_insert(dialect, Delivery).from_select(list(row), rows)
         unique = ["integration_id", "event", "call_id"]
-        if event != "call.updated":
+        if event not in REPEATED:
             return cast("Executable", insert.on_conflict_do_nothing(index_elements=unique))
         over = or_(Delivery.state == DeliveryState.DONE, Delivery.state == DeliveryState.SKIPPED)
-        again: dict[str, Any] = {"changed": Delivery.state == DeliveryState.LEASED}
+        again: dict[str, Any] = {
+            "changed": Delivery.state == DeliveryState.LEASED,
+            "event_at": insert.excluded.event_at,
+        }
         for name in ("state", "reason", "next_at", "attempts"):
             again[name] = case((over, insert.excluded[name]), else_=getattr(Delivery, name))
         return cast("Executable", insert.on_conflict_do_update(index_elements=unique, set_=again))

@@ -146,6 +146,8 @@ class Outcome:
     reference: dict[str, Any] = field(default_factory=dict)
     steps: dict[str, Any] = field(default_factory=dict)
     """Results of steps that could not be kept when they were made."""
+    answer: str = ""
+    """The beginning of the answer's body."""
 
 
 class Due(NamedTuple):
@@ -407,7 +409,7 @@ def finish_all(
     held = {row.id: row for row in rows}
     told = [row.call_id for row in rows]
     forgotten: set[int] = set()
-    if any(outcome.message for _, outcome in ended):
+    if any(outcome.message or outcome.answer for _, outcome in ended):
         forgotten = set(session.scalars(select(Call.id).where(Call.id.in_(told), Call.forgotten_id.is_not(None))))
     written: list[dict[str, Any]] = []
     attempts: list[dict[str, Any]] = []
@@ -416,8 +418,9 @@ def finish_all(
         row = held.get(one.id)
         if row is None:
             continue
-        if outcome.message and row.call_id in forgotten:
-            outcome = replace(outcome, message=masked(outcome.message))  # the answer may have his number
+        if row.call_id in forgotten:
+            # the answer may have his number
+            outcome = replace(outcome, message=masked(outcome.message), answer=masked(outcome.answer))
         values, recorded = _ended(row, outcome, now, chance)
         written.append(values)
         kept.append((one, outcome, recorded))
@@ -430,6 +433,7 @@ def finish_all(
                     "status": outcome.status,
                     "outcome": recorded,
                     "message": outcome.message[:MESSAGE_LENGTH],
+                    "answer": outcome.answer[:MESSAGE_LENGTH],
                 }
             )
     _WRITE.together(session, written)
@@ -502,7 +506,7 @@ _WRITE = Statement(_write)
 
 def _add_attempts(dialect: str) -> Executable:
     types: dict[str, Any] = {"delivery_id": BigId, "at": UtcDateTime, "milliseconds": Integer, "status": Integer}
-    types |= dict.fromkeys(("outcome", "message"), String)
+    types |= dict.fromkeys(("outcome", "message", "answer"), String)
     rows = given(dialect, types)
     added = dialect_insert(dialect, table_of(DeliveryAttempt)).from_select(
         list(types), select(*(rows[name] for name in types))

@@ -10,7 +10,8 @@ import structlog
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from sqlalchemy import select, update
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import InstrumentedAttribute, Session
+from werkzeug.datastructures import MultiDict
 
 from router.accounts.models import Project
 from router.carriers.accounts import reseal_accounts
@@ -66,7 +67,7 @@ class SlotForm:
     def fields(self) -> list[tuple[str, str, FieldInfo]]:
         """Name, look and declaration of the vendor's own settings, then of those that it shares with others.
 
-        Looks are text, url, password, switch, choice, and lines (`name = text` in each).
+        Looks are text, url, password, switch, choice (one of several), several, and lines (`name = text` in each).
         """
         settings = self.vendor.settings
         shared = {name for base in settings.__bases__ for name in getattr(base, "model_fields", {})}
@@ -76,6 +77,8 @@ class SlotForm:
                 looks[name] = "switch" if info.annotation is bool else "lines"
             elif get_origin(info.annotation) is Literal:
                 looks[name] = "choice"
+            elif get_origin(info.annotation) is list:
+                looks[name] = "several"
         fields = [(name, looks.get(name, "text"), info) for name, info in settings.model_fields.items()]
         return sorted(fields, key=lambda field: field[0] in shared)
 
@@ -163,7 +166,7 @@ class IntegrationsPart:
         shown_once: dict[str, Any] = {}
         for slot, row in rows.items():
             if slot not in clean and row.removed_at is None:
-                row.removed_at, row.sealed = now, ""
+                row.removed_at, row.sealed, row.sealed_before = now, "", ""
         for slot, draft in clean.items():
             row = rows.get(slot) or Integration(project_id=project.id, scenario_id=scenario_id, slot=slot, sealed="")
             secret = draft.secret
@@ -174,6 +177,9 @@ class IntegrationsPart:
             row.kind, row.receiver, row.config, row.removed_at = after
             if secret is not None:
                 row.sealed = self.server.keys.seal(secret)
+                row.sealed_before, row.earlier_until = "", None
+            chosen = draft.config.get("events") if draft.vendor.chosen_events else None
+            row.events = f",{','.join(chosen)}," if chosen else ""
             if row.id is None:
                 row.created_at = now
                 session.add(row)
@@ -203,11 +209,12 @@ class IntegrationsPart:
     def copy(self, session: Session, project: Project, original_id: int, copy_id: int, now: datetime) -> None:
         """The secrets go where they went before: a copy has the same receivers."""
         for row in _stored(session, original_id).values():
-            same = {name: getattr(row, name) for name in ("slot", "kind", "receiver", "config", "sealed")}
+            kept = ("slot", "kind", "receiver", "config", "sealed", "sealed_before", "earlier_until", "events")
+            same = {name: getattr(row, name) for name in kept}
             session.add(Integration(project_id=project.id, scenario_id=copy_id, created_at=now, **same))
         session.flush()
 
-    def read_form(self, form: Mapping[str, str], before: Any) -> Typed:
+    def read_form(self, form: MultiDict[str, str], before: Any) -> Typed:
         """All that was typed, by slot; a secret that was typed earlier for the same vendor stays until another is typed."""
         typed: Typed = {}
         for name, slot in slots().items():
@@ -219,6 +226,8 @@ class IntegrationsPart:
                 text = form.get(f"{NAME}.{name}.{field}", "")
                 if look == "switch":
                     value[field] = bool(text)
+                elif look == "several":
+                    value[field] = form.getlist(f"{NAME}.{name}.{field}")
                 elif look == "lines":
                     value[field] = text
                 elif text.strip():
@@ -277,14 +286,21 @@ def reseal(server: Server, now: datetime) -> int:
     if len(server.keys.keys) == 1:
         return 0
     count = reseal_accounts(server)
-    for model in (Integration, ScenarioDraft):
+    columns: tuple[InstrumentedAttribute[str], ...] = (
+        Integration.sealed,
+        Integration.sealed_before,
+        ScenarioDraft.sealed,
+    )
+    for column in columns:
+        model = column.class_
         with server.database.reading() as session:
-            rows = session.execute(select(model.id, model.sealed).where(model.sealed != "")).all()
+            rows = session.execute(select(model.id, column).where(column != "")).all()
         for row_id, sealed in rows:
             if (anew := server.keys.sealed_anew(sealed)) is not None:
                 with server.database.writing() as session:
-                    kept = update(model).where(model.id == row_id, model.sealed == sealed).values(sealed=anew)
-                    session.execute(kept)
+                    session.execute(
+                        update(model).where(model.id == row_id, column == sealed).values({column.key: anew})
+                    )
                 count += 1
     if count:
         log.info("resealed", count=count)

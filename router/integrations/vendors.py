@@ -24,9 +24,13 @@ def vendors_in(slot: Slot) -> dict[str, Vendor]:
 
 
 def receivers_of(event: str) -> tuple[tuple[Slot, Vendor], ...]:
-    """Who gets an event of a call, in which slot."""
-    vendors = VENDORS.values()
-    return tuple((slot, vendor) for vendor in vendors for slot, events in vendor.events.items() if event in events)
+    """Who may get an event of a call, in which slot."""
+    return tuple(
+        (slot, vendor)
+        for vendor in VENDORS.values()
+        for slot, events in vendor.events.items()
+        if event in events or event in vendor.chosen_events
+    )
 
 
 def slot_title(name: str) -> str:

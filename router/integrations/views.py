@@ -36,8 +36,10 @@ DELIVERY_STATES = {
 
 EVENTS = {
     "call.started": "as the call began",
+    "call.answered": "as it was answered",
     "call.ended": "as the call ended",
     "call.updated": "as more became known",
+    "call.recorded": "as its recording was there",
     "sms.received": "a text message",
 }
 """When a delivery was made, by its event."""

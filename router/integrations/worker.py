@@ -315,11 +315,12 @@ class DeliveryWorker:
                 raise DeliveryError(f"This server has no connector named {kind}.", permanent=True)
             settles_after = VENDORS[kind].settles_after if kind in VENDORS else settles_after
             answer = self.senders[kind].deliver(message)
-            reference = {name: value for name, value in answer.items() if name != "status"}
+            said = str(answer.get("answer") or "")
+            reference = {name: value for name, value in answer.items() if name not in ("status", "answer")}
             if reference.get("unconfirmed"):
                 return Outcome(DeliveryState.UNCONFIRMED, UNANSWERED, status=answer.get("status"))
             note = str(reference.get("warning", ""))
-            return Outcome(DeliveryState.DONE, note, status=answer.get("status"), reference=reference)
+            return Outcome(DeliveryState.DONE, note, status=answer.get("status"), reference=reference, answer=said)
         except LeaseLost:
             return Outcome("retry", not_tried=True)
         except Skipped as reason:
@@ -338,6 +339,7 @@ class DeliveryWorker:
                 gone=error.gone,
                 ambiguous=error.ambiguous,
                 settles_after=settles_after,
+                answer=error.answer,
             )
         except StepNotKept as error:
             (steps,) = error.args

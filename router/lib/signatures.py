@@ -9,14 +9,15 @@ PREFIX = "whsec_"
 LEAST_SECRET, LONGEST_SECRET = 24, 64
 
 
-def sign(secret: str, message_id: str, timestamp: int, body: bytes) -> dict[str, str]:
-    """The three headers that let the receiver check who sent these bytes, and when."""
+def sign(secret: str, message_id: str, timestamp: int, body: bytes, earlier_secret: str = "") -> dict[str, str]:
+    """The three headers that let the receiver check who sent these bytes, and when. While a secret is being changed, both of them sign."""
     signed = f"{message_id}.{timestamp}.".encode() + body
-    digest = hmac.new(secret_bytes(secret), signed, hashlib.sha256).digest()
+    keys = [secret_bytes(one) for one in (secret, earlier_secret) if one]
+    digests = [base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode() for key in keys]
     return {
         "webhook-id": message_id,
         "webhook-timestamp": str(timestamp),
-        "webhook-signature": f"v1,{base64.b64encode(digest).decode()}",
+        "webhook-signature": " ".join(f"v1,{digest}" for digest in digests),
     }
 
 

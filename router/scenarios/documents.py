@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from pydantic import BaseModel
 from sqlalchemy import select
 from sqlalchemy.orm import Session
+from werkzeug.datastructures import MultiDict
 
 from router.accounts.models import Project
 from router.scenarios.channels import (
@@ -61,7 +62,7 @@ class ScenarioPart(Protocol):
     def copy(self, session: Session, project: Project, original_id: int, copy_id: int, now: datetime) -> None:
         """Gives a new scenario what another one has, its sealed secrets too."""
 
-    def read_form(self, form: Mapping[str, str], before: Any) -> Any:
+    def read_form(self, form: MultiDict[str, str], before: Any) -> Any:
         """All that was typed, for a draft; a secret that is not typed again is kept from `before`."""
 
     def member(self, typed: Any) -> Any:

@@ -37,11 +37,19 @@ from router.voice.routing import Route, kept_flow, kind_of, route_of
 from router.web.errors import iso as iso
 
 call_started = Signal("A call came in and is being forwarded.")
+call_answered = Signal("Somebody of the company answered a call; sent once for each call.")
 call_ended = Signal("A call ended; sent once for each call.")
+call_recorded = Signal("A recording of a call can be heard.")
 call_updated = Signal(
     "Something about an ended call changed: a recording came, a corrected duration or status, another attribution."
 )
-CALL_EVENTS = {"started": call_started, "ended": call_ended, "updated": call_updated}
+CALL_EVENTS = {
+    "started": call_started,
+    "answered": call_answered,
+    "ended": call_ended,
+    "updated": call_updated,
+    "recorded": call_recorded,
+}
 calls_announced = Signal(
     "All events of calls that belong to one piece of work were sent: receivers write what they have kept of them."
 )
@@ -52,7 +60,7 @@ class ReceiverFailed(Exception):
 
 
 def announce(server: Server, session: Session, news: Iterable[tuple[str, Call]], now: datetime) -> None:
-    """Sends `started`, `ended` or `updated` of calls to the receivers of call events, which write in the transaction of the events.
+    """Sends events of calls, by their names in CALL_EVENTS, to the receivers of call events, which write in the transaction of the events.
 
     Raises:
         ReceiverFailed: the transaction is spoilt; it has to be repeated without announcing.

@@ -19,7 +19,7 @@ from router.voice.claims import settle_claims
 from router.voice.clocks import by_database, clock_fault
 from router.voice.given import Given
 from router.voice.machines import note_machines
-from router.voice.models import Call, CallEvent, CallLeg, JournalPosition, SetAsideRecord
+from router.voice.models import Call, CallEvent, CallLeg, JournalPosition, SetAsideRecord, Status
 from router.voice.recordings import note_recordings
 from router.voice.routing import destinations_of
 from router.voice.state import CALL_TERMINAL, STEERING, Event, derive_state
@@ -78,8 +78,8 @@ def update_calls(
     *,
     corrected: Container[str] = (),
 ) -> set[str]:
-    """Brings calls up to their events and announces the end of each, once, or what changed after it. Returns the ids of those that
-    there are.
+    """Brings calls up to their events and announces that each was answered and that it ended, once, or what changed after it. Returns the
+    ids of those that there are.
 
     Args:
         flows: by the carrier's id of a call, the flow by which the carrier went on with it, where that is known; it is the call's
@@ -111,6 +111,7 @@ def update_calls(
         spoken = bool(call.flow.get("announcement"))
         given = call.flow.get("given") or (NOT_TOLD if "version" in call.flow else None)
         had_ended, has_changed = call.ended_at is not None, sid in corrected
+        was_answered = _is_answered(call)
         lines, told = call_destinations(call), events[sid]
         state = derive_state(call.started_at, lines, told, spoken=spoken, given=given, is_over=had_ended)
         # A call whose end was announced stays ended, also when it turns out that the leg which had answered was refused and the next
@@ -126,13 +127,20 @@ def update_calls(
         if event == "ended" or is_end_held(call):
             hold_end(call, is_held=state.is_guessed)
             event = "" if state.is_guessed else "ended"
-        if event and announcing:
-            news.append((event, call))
-        elif event:
-            mark_due(call, event)
+        answered = "answered" if _is_answered(call) and not was_answered else ""
+        for happened in filter(None, (answered, event)):
+            if announcing:
+                news.append((happened, call))
+            else:
+                mark_due(call, happened)
     _WRITE_LEG.many(session, legs)
     announce(server, session, news, now)
     return set(calls)
+
+
+def _is_answered(call: Call) -> bool:
+    """When it was is not always known."""
+    return call.answered_at is not None or call.status == Status.ANSWERED
 
 
 def first_answer(started_at: datetime, flow: Mapping[str, Any]) -> tuple[str, Event]:

@@ -194,19 +194,23 @@ def shop_of_call(server: Server, project_id: int, call_sid: str) -> NumberShop:
 
 
 def _tell(server: Server, session: Session, recording: CallRecording, now: datetime, announcing: bool) -> None:
-    """Receivers learn what became of a recording of an ended call; one that goes on tells of it at its end.
+    """Receivers learn that a recording can be heard, and what became of a recording of an ended call; one that goes on tells of it at its
+    end.
 
     Raises:
         ReceiverFailed: a receiver failed; repeat with `announcing=False`.
     """
     call = session.scalar(select(Call).where(Call.sid == recording.call_sid).with_for_update())
-    if call is None or call.ended_at is None:
+    if call is None:
         return
+    recorded = ["recorded"] if recording.state == RecordingState.KEPT else []
+    news = recorded + (["updated"] if call.ended_at is not None else [])
     session.flush()
     if announcing:
-        announce(server, session, [("updated", call)], now)
+        announce(server, session, [(event, call) for event in news], now)
     else:
-        mark_due(call, "updated")
+        for event in news:
+            mark_due(call, event)
 
 
 def _finish(server: Server, claim: Claim[CallRecording], values: Mapping[str, Any]) -> None:

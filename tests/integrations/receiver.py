@@ -46,7 +46,7 @@ def receiver(answer: Callable[[Request], tuple[int, Mapping[str, str], bytes]] |
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             headers = {name.lower(): value for name, value in self.headers.items()}
-            request = Request("POST", self.path, headers, body)
+            request = Request(self.command, self.path, headers, body)
             with state.lock:
                 state.requests.append(request)
                 state.under_way += 1
@@ -64,6 +64,8 @@ def receiver(answer: Callable[[Request], tuple[int, Mapping[str, str], bytes]] |
             finally:
                 with state.lock:
                     state.under_way -= 1
+
+        do_GET = do_POST
 
         def log_message(self, *_: Any) -> None:
             """Silent."""

@@ -9,6 +9,7 @@ import pytest
 from flask import Flask, render_template
 from sqlalchemy import select
 from sqlalchemy.orm import Session
+from werkzeug.datastructures import MultiDict
 
 from router.accounts.models import Project
 from router.integrations.models import Delivery, Integration
@@ -58,7 +59,13 @@ def row(session: Session, slot: str) -> Integration:
 def test_secrets_are_sealed_and_never_come_back(office: Office, part: IntegrationsPart, session: Session) -> None:
     save(office, part, session, {"webhook_end": WEBHOOK, "ga4": GA4, "crm": CRM})
     assert shown(office, part, session) == {
-        "webhook_end": {"url": "https://hooks.example.com/calls"},
+        "webhook_end": {
+            "url": "https://hooks.example.com/calls",
+            "events": [],
+            "method": "POST",
+            "format": "own",
+            "template": {},
+        },
         "ga4": {
             "measurement_id": "G-ABC123",
             "endpoint": "https://www.google-analytics.com/mp/collect",
@@ -246,7 +253,7 @@ def test_the_form_reads_back_what_the_api_shows(office: Office, part: Integratio
         "integrations.crm.fields": "name = Call from {phone}\n\ncontact_name={source}",
         "integrations.crm.not_while_open": "1",
     }
-    typed = part.read_form(form, None)
+    typed = part.read_form(MultiDict(form), None)
     assert part.veiled(typed)[1] == {"integrations.crm.key"}
     assert "k3y" not in str(part.veiled(typed)[0])
     save(office, part, session, part.member(typed))
@@ -258,11 +265,11 @@ def test_the_form_reads_back_what_the_api_shows(office: Office, part: Integratio
 
 def test_what_is_typed_stays_typed_although_its_slot_is_not_decided(part: IntegrationsPart) -> None:
     """R2: a key that was typed before the address is kept, and needs not be typed again."""
-    first = part.read_form({"integrations.crm.key": "k3y", "integrations.crm.database": "main"}, None)
+    first = part.read_form(MultiDict({"integrations.crm.key": "k3y", "integrations.crm.database": "main"}), None)
     assert part.member(first)["crm"] is None
-    second = part.read_form({"integrations.crm.url": "https://crm.example.com"}, first)
+    second = part.read_form(MultiDict({"integrations.crm.url": "https://crm.example.com"}), first)
     assert part.member(second)["crm"]["key"] == "k3y"
-    assert part.read_form({"integrations.crm.key": "other"}, second)["crm"]["key"] == "other"
+    assert part.read_form(MultiDict({"integrations.crm.key": "other"}), second)["crm"]["key"] == "other"
 
 
 def test_the_form_shows_values_and_errors_and_no_secret(app: Flask, part: IntegrationsPart) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from router.accounts.models import Project
-from router.integrations.models import Delivery, DeliveryAttempt, Integration
+from router.integrations.models import Delivery, DeliveryAttempt, Integration, ReceiverHealth
 from router.integrations.outbox import fan_out, replay
 from router.integrations.webhook import new_secret, secret_bytes, sign
 from router.scenarios.models import Scenario
@@ -87,12 +87,17 @@ def test_the_id_stays_the_same_over_attempts_and_replays(office: Office, webhook
     assert len({request.headers["webhook-timestamp"] for request in inbox.requests}) == 3
 
 
-def test_a_receiver_that_is_gone_is_not_asked_again(office: Office, webhook: Integration, inbox: Receiver) -> None:
+def test_a_receiver_that_is_gone_is_switched_off_at_once(office: Office, webhook: Integration, inbox: Receiver) -> None:
     inbox.answer = lambda request: (410, {}, b"no more")
     end_call(office)
-    office.worker().run_once(NOW)
+    worker = office.worker()
+    worker.run_once(NOW)
     delivery = only_delivery(office)
-    assert (delivery.state, delivery.reason) == ("dead", "The receiver answered 410. no more")
+    assert (delivery.state, delivery.reason) == ("pending", "The receiver answered 410. no more")
+    with office.database.reading() as session:
+        assert session.scalars(select(ReceiverHealth.switched_off_at)).one() == NOW
+    worker.run_once(NOW + timedelta(days=1))
+    assert len(inbox.requests) == 1
 
 
 @pytest.mark.parametrize("database_kind", ["sqlite"])

@@ -30,7 +30,7 @@ from router.lib.file_store import incoming
 from router.server import Server
 from router.voice import recording_jobs
 from router.voice.applier import apply_records
-from router.voice.calls import call_documents
+from router.voice.calls import call_documents, call_recorded
 from router.voice.forgetting import forget_caller
 from router.voice.models import Call, CallRecording
 from router.voice.recording_jobs import (
@@ -106,9 +106,16 @@ def mails(server: Server) -> list[Mail]:
 
 def test_a_recording_is_kept_here_and_then_deleted_at_the_carrier(server: Server, carrier: Carrier) -> None:
     recording_id, heard = given_call(server), Heard()
+    recorded: list[str] = []
+
+    def hear(sender: object, call: Call, **_: object) -> None:
+        recorded.append(call.sid)
+
+    call_recorded.connect(hear)
     assert turn(server) == 1
     recording = only(server, recording_id)
     (file,) = files(server)
+    assert recorded == [next(iter(calls(server)))]
     assert (recording.state, recording.size, recording.content_type) == ("kept", file.stat().st_size, "audio/wav")
     with wave.open(io.BytesIO(file.read_bytes())) as sound:
         assert (sound.getnchannels(), sound.getnframes() / sound.getframerate()) == (2, 44)

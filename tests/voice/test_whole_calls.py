@@ -11,7 +11,7 @@ from router.accounts.models import Project
 from router.carriers.simulator import AFTER_HANG_UP, CallerScript, Chance, Faults, Line, Simulator, VirtualClock
 from router.config import Settings
 from router.db import Database
-from router.voice.calls import call_ended
+from router.voice.calls import call_answered, call_ended
 from router.voice.models import Call, CallEvent
 from tests.application import Applications
 from tests.factories import COMPANY_LINE, NOON, NUMBER, SECOND_LINE
@@ -81,11 +81,16 @@ def test_a_call_ends_once_and_as_what_it_was(
 ) -> None:
     lines, script, expected = CALLS[kind]
     ended: list[datetime] = []
+    answered: list[datetime] = []
 
     def hear(sender: object, **_: object) -> None:
         ended.append(clock.now())
 
+    def hear_answer(sender: object, **_: object) -> None:
+        answered.append(clock.now())
+
     call_ended.connect(hear)
+    call_answered.connect(hear_answer)
     base_url = served.extensions["router"].settings.base_url
     carrier = Simulator(base_url, settings.twilio_auth_token, clock=clock, lines=lines, faults=FAULTS[way])
     try:
@@ -99,6 +104,8 @@ def test_a_call_ends_once_and_as_what_it_was(
     assert (call.status, call.talk_seconds, call.destination) == expected
     assert call.ended_at is not None
     assert len(ended) == 1
+    assert len(answered) == (call.status == "answered")
+    assert all(at <= ended[0] for at in answered)
     assert len(keys) == len(set(keys))
     assert call.fan_out_due == ""
 

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import BinaryIO
 
+from router.lib.texts import plain_text
+
 MOST_BYTES = 4 * 1024 * 1024
 LONGEST_CELL = 2000
 MOST_LINES_BEFORE = 40
@@ -214,7 +216,8 @@ def _records(text: io.TextIOBase, delimiter: str) -> Iterator[Record]:
             continue
         if line == 1 and DELIMITER_LINE.fullmatch(delimiter.join(cells).strip("\ufeff")):
             continue
-        if any(cell.strip("\ufeff\xa0\x1a \t\r\n") for cell in cells):
+        cells = [plain_text(cell) for cell in cells]
+        if any(cell.strip("\ufeff\xa0 \t\r\n") for cell in cells):
             yield Record(line, reader.line_num, cells)
 
 

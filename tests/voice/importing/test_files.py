@@ -5,7 +5,7 @@ from io import BytesIO
 
 import pytest
 
-from router.scenarios.importing.tables import UnreadableFile
+from router.scenarios.importing.tables import BEGINNING, UnreadableFile
 from router.voice.importing.calls import Choices
 from router.voice.importing.reading import read_call_log
 from router.voice.importing.times import ORDERS, Order
@@ -83,6 +83,14 @@ def test_r13_a_letter_that_was_cut_makes_no_other_encoding_of_a_file() -> None:
     data = f"Номер;Абонент;Дата;Источник\n{whole}\n".encode() + f"{OURS};{CALLER};{AT};янд".encode()[:-1]
     assert [one.source for one in read(data).calls][-1] == "яндекс"
     assert len(read(data).calls) == 19  # the cut line says a call of that day again
+
+
+def test_r13_control_characters_far_down_in_a_file_come_to_no_database() -> None:
+    head = "number,caller,started_at,source\n"
+    calls = "".join(f"{OURS},+4915112{place:06},2026-11-03 14:05,site\n" for place in range(8000))
+    log = read(f"{head}{calls}{OURS},{CALLER},{AT},ya\0nd\x07ex\n")
+    assert len(head + calls) > BEGINNING
+    assert log.calls[-1].source == "yandex"
 
 
 @pytest.mark.parametrize(

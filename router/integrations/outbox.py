@@ -173,15 +173,40 @@ def replay(session: Session, project_id: int, delivery_id: int, now: datetime) -
     return delivery
 
 
-def replay_dead(session: Session, project_id: int, receiver: str, now: datetime, limit: int = 500) -> int:
-    """Sends the dead deliveries of a receiver again, oldest first, at most `limit`; returns how many."""
-    dead = select(Delivery.id).where(
-        Delivery.project_id == project_id, Delivery.receiver == receiver, Delivery.state == DeliveryState.DEAD
+def retry(session: Session, project_id: int, delivery_id: int, now: datetime) -> Delivery | None:
+    """Tries a delivery that waits for its next attempt at once, without changing how many it has left.
+
+    Returns None when this project has no such delivery. One that does not wait stays as it is.
+    """
+    delivery = session.scalar(
+        select(Delivery).where(Delivery.id == delivery_id, Delivery.project_id == project_id).with_for_update()
     )
-    ids = list(session.scalars(dead.order_by(Delivery.id).limit(limit)))
-    _again(session, ids, now)
-    try_at_once(session, receiver, now)
-    return len(ids)
+    if delivery is not None and delivery.state == DeliveryState.PENDING:
+        delivery.next_at = min(delivery.next_at, now)
+        session.flush()
+        try_at_once(session, delivery.receiver, now)
+    return delivery
+
+
+def replay_dead(
+    session: Session, project_id: int, receiver: str, now: datetime, limit: int = 500, since: datetime | None = None
+) -> int:
+    """Sends the dead deliveries of a receiver, or of all (empty), again, oldest first, at most `limit`; returns how many.
+
+    since: only of events that happened then or later.
+    """
+    dead = select(Delivery.id, Delivery.receiver).where(
+        Delivery.project_id == project_id, Delivery.state == DeliveryState.DEAD
+    )
+    if receiver:
+        dead = dead.where(Delivery.receiver == receiver)
+    if since is not None:
+        dead = dead.where(Delivery.event_at >= since)
+    rows = session.execute(dead.order_by(Delivery.id).limit(limit)).all()
+    _again(session, [row.id for row in rows], now)
+    for each in sorted({row.receiver for row in rows} | ({receiver} if receiver else set())):
+        try_at_once(session, each, now)
+    return len(rows)
 
 
 def _again(session: Session, ids: list[int], now: datetime) -> None:

@@ -33,9 +33,11 @@ def receivers_of(event: str) -> tuple[tuple[Slot, Vendor], ...]:
     )
 
 
-def slot_title(name: str) -> str:
-    return slots()[name].title if name in slots() else name
-
-
 def vendor_name(kind: str) -> str:
     return VENDORS[kind].name if kind in VENDORS else kind
+
+
+def receiver_name(receiver: str) -> str:
+    """The one name by which pages call a receiver: `Odoo, crm.example.com/main` of `odoo:3:crm.example.com/main`."""
+    kind, _, place = receiver.partition(":")
+    return f"{vendor_name(kind)}, {place.partition(':')[2]}" if place else receiver

@@ -22,7 +22,7 @@ from router.attribution.tracking.crawlers import STAFF, crawler_views, write_cou
 from router.attribution.tracking.schema import belongs, host_and_port
 from router.attribution.upkeep.service import TOO_LOW
 from router.integrations.receivers import troubles
-from router.integrations.vendors import vendor_name
+from router.integrations.vendors import receiver_name
 from router.integrations.views import DELIVERY_STATES, EVENTS
 from router.lib.formats import days_before, last_starts
 from router.lib.phones import international, line_of, national, same_line, spellings_of_line
@@ -215,7 +215,7 @@ def receipt(call_id: int) -> str:
         nobody=max(0.0, 1 - known),
         how_sure=how_sure(call),
         reasons=lambda candidate, visit: "; ".join(reasons_of(candidate, visit, project.timezone)),
-        vendor_name=vendor_name,
+        receiver_name=receiver_name,
         event_labels=EVENTS,
         recording_states=RECORDING_STATES,
         describe_recording=describe_recording,

@@ -1,5 +1,6 @@
 """/deliveries and its API: is everything delivered, to whom not, since when, why; and once more, please."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from sqlalchemy import event, select
 from router.accounts.models import AuditEntry
 from router.db import Database
 from router.integrations.models import Delivery, DeliveryAttempt, Integration, IntegrationProblem, ReceiverHealth
+from router.voice.models import Call
 from tests.factories import CALLER
 from tests.furnished import a_dead_delivery
 from tests.people import NOW, Cast, bearer, sign_in
@@ -46,7 +48,7 @@ def test_the_page_says_first_who_does_not_get_everything_since_when_and_why(
 ) -> None:
     html = page(sign_in(client, cast.alice))
     assert "1 receiver does not get everything" in html
-    assert "<strong>hooks.example.com</strong>" in html
+    assert "<strong>Webhook, hooks.example.com</strong>" in html
     assert "The receiver answered 410." in html
     assert "today 13:00" in html
     with database.writing() as session:
@@ -125,10 +127,104 @@ def test_an_admin_sends_all_dead_deliveries_of_a_receiver_again(
     assert state(database, dead) == "pending"
 
 
+@pytest.mark.parametrize(
+    ("query", "is_there"),
+    [
+        ("receiver=webhook:1:hooks.example.com", True),
+        ("receiver=webhook:1:other.example.com", False),
+        (f"caller={CALLER.removeprefix('+')}", True),
+        ("caller=(415) 555-2671", True),
+        ("caller=5552671", True),
+        ("caller=415", False),
+        ("caller=%2B14155550199", False),
+        ("call={sid}", True),
+        ("call={call}", True),
+        ("call=999999", False),
+        ("q={sid}", True),
+        ("q={call}", True),
+        ("q=nobody", False),
+        ("q=" + "9" * 40, False),
+        ("state=dead&q=2671&receiver=webhook:1:hooks.example.com", True),
+    ],
+)
+def test_the_list_is_filtered_by_receiver_caller_and_call(
+    client: FlaskClient, database: Database, cast: Cast, dead: int, query: str, is_there: bool
+) -> None:
+    with database.reading() as session:
+        call = session.get_one(Call, session.get_one(Delivery, dead).call_id)
+    query = query.format(sid=call.sid, call=call.id)
+    html = page(sign_in(client, cast.alice), f"/deliveries?{query}")
+    assert (f'href="/deliveries/{dead}"' in html) is is_there
+    assert ("No delivery fits this filter." in html) is not is_there
+    if not query.startswith("q="):
+        path = f"/api/v1/projects/{cast.project.id}/deliveries?{query}"
+        listed: Any = client.get(path, headers=bearer(cast.bob_token)).json
+        assert [one["id"] for one in listed["items"]] == [dead] * is_there
+
+
+def test_what_was_given_up_since_a_day_is_sent_again(
+    client: FlaskClient, database: Database, cast: Cast, dead: int
+) -> None:
+    sign_in(client, cast.alice)
+    assert client.post("/deliveries/replay", data={"since": "yesterday"}).status_code == 422
+    client.post("/deliveries/replay", data={"since": "2026-11-24"})
+    assert state(database, dead) == "dead"
+    said = client.post("/deliveries/replay", data={"since": "2026-11-23", "destination": ""}, follow_redirects=True)
+    assert "1 delivery will be sent again." in said.text
+    assert state(database, dead) == "pending"
+
+
+def test_a_waiting_delivery_is_tried_at_once(client: FlaskClient, database: Database, cast: Cast, dead: int) -> None:
+    with database.writing() as session:
+        delivery = session.get_one(Delivery, dead)
+        delivery.state, delivery.attempts, delivery.next_at = "pending", 3, NOW + timedelta(hours=5)
+    assert "Try now" in page(sign_in(client, cast.alice), f"/deliveries/{dead}")
+    said = client.post(f"/deliveries/{dead}/retry", follow_redirects=True).text
+    assert "It is tried at once." in said
+    with database.reading() as session:
+        delivery = session.get_one(Delivery, dead)
+        assert (delivery.next_at, delivery.attempts, delivery.state) == (NOW, 3, "pending")
+    path = f"/api/v1/projects/{cast.project.id}/deliveries/{dead}/retry"
+    assert client.post(path, headers=bearer(cast.alice_token)).status_code == 200
+    assert client.post(path, headers=bearer(cast.charlie_token)).status_code == 404
+
+
+def test_a_receiver_that_was_switched_off_is_switched_on(
+    client: FlaskClient, database: Database, cast: Cast, dead: int
+) -> None:
+    receiver = "webhook:1:hooks.example.com"
+    with database.writing() as session:
+        values: dict[str, Any] = {"failures": 9, "failing_since": NOW, "open_until": None, "last_error": "No route."}
+        session.add(ReceiverHealth(receiver=receiver, switched_off_at=NOW, **values))
+    html = page(sign_in(client, cast.alice))
+    assert "is switched off since" in html
+    assert "Switch on again" in html
+    assert client.post("/deliveries/switch-on", data={"receiver": "webhook:2:x"}).status_code == 404
+    assert (
+        "Webhook, hooks.example.com is on"
+        in client.post("/deliveries/switch-on", data={"receiver": receiver}, follow_redirects=True).text
+    )
+    with database.reading() as session:
+        assert session.scalars(select(ReceiverHealth)).all() == []
+
+
+def test_the_answer_of_an_attempt_can_be_read(client: FlaskClient, database: Database, cast: Cast, dead: int) -> None:
+    with database.writing() as session:
+        said = {"message": "The receiver answered 500.", "answer": "<b>Not</b> now" + "." * 1900}
+        session.add(DeliveryAttempt(delivery_id=dead, at=NOW, milliseconds=41, status=500, outcome="dead", **said))
+    assert "&lt;b&gt;Not&lt;/b&gt; now..." in page(sign_in(client, cast.alice), f"/deliveries/{dead}")
+    path = f"/api/v1/projects/{cast.project.id}/deliveries/{dead}/attempts"
+    listed: Any = client.get(path, headers=bearer(cast.bob_token)).json
+    assert [(one["status"], one["answer"][:13]) for one in listed["items"]] == [(500, "<b>Not</b> no")]
+    assert client.get(path, headers=bearer(cast.charlie_token)).status_code == 404
+
+
 def test_a_viewer_may_look_and_not_replay(client: FlaskClient, database: Database, cast: Cast, dead: int) -> None:
     assert "Send again" not in page(sign_in(client, cast.bob), f"/deliveries/{dead}")
     assert client.post(f"/deliveries/{dead}/replay").status_code == 403
     assert client.post("/deliveries/replay", data={"destination": "x"}).status_code == 403
+    assert client.post("/deliveries/switch-on", data={"receiver": "x"}).status_code == 403
+    assert client.post(f"/deliveries/{dead}/retry").status_code == 403
     assert state(database, dead) == "dead"
 
 

@@ -89,8 +89,7 @@ def test_a_new_vendor_is_everywhere_by_one_line(
         assert session.scalars(select(Lead.external_id)).one() == "77"
 
     shown = alice.get("/deliveries").text
-    assert ">CRM</a>" in shown
-    assert f"{place}/calls" in shown
+    assert f"Example CRM, {place}/calls</a>" in shown
     assert "Example CRM" in alice.get(f"/calls/{call_id}").text
     headers = bearer(cast.alice_token)
     document = client.get(f"/api/v1/projects/{cast.project.id}/scenarios/{scenario_id}", headers=headers).json

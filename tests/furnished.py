@@ -242,7 +242,7 @@ def a_dead_delivery(session: Session, actors: Cast) -> dict[str, Any]:
     webhook = make_integration(session, scenario, receiver="webhook:1:hooks.example.com", config=config)
     dead: dict[str, Any] = {"state": "dead", "reason": "The receiver answered 410.", "done_at": None}
     delivery = make_delivery(session, make_call(session, scenario), webhook, **dead)
-    return {"delivery_id": delivery.id}
+    return {"delivery_id": delivery.id, "slot": webhook.slot}
 
 
 def blocked_callers(session: Session, actors: Cast) -> dict[str, Any]:

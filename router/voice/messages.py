@@ -51,7 +51,7 @@ def mail_message(server: Server, session: Session, recording: CallRecording, now
     elif recording.state == RecordingState.KEPT:
         last = f"The message is too large for an e-mail. Listen to it here: {where}"
     else:
-        last = f"The message has not come from the carrier yet. As soon as it has, it is here: {where}"
+        last = f"The message could not be fetched from the carrier yet. As soon as it is, it is here: {where}"
     subject = f"Message from {caller}"
     body = (
         f"From: {caller}\n"

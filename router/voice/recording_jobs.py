@@ -37,8 +37,11 @@ log = structlog.get_logger(__name__)
 
 PAUSES = tuple(timedelta(seconds=seconds) for seconds in (10, 30, 60, 300, 900, 3600, 10_800, 21_600, 43_200, 86_400))
 """After each failed try to fetch a recording; the try after the last pause is the last one."""
-MAILED_ANYWAY = 4
-"""After so many failed tries a message is mailed without its file: whoever waits for it learns of it within minutes."""
+MAILED_ANYWAY, MAILED_ANYWAY_AFTER = 4, timedelta(minutes=2)
+"""After so many failed tries, or so long without a place to keep it, a message is mailed without its file: whoever waits for it learns of
+it within minutes."""
+STORE_PAUSE, LONGEST_STORE_PAUSE = timedelta(seconds=10), timedelta(minutes=5)
+"""Between two tries while our own disk or store takes no file. They never end: the carrier has the recording."""
 FIRST_PAUSE, LONGEST_PAUSE = timedelta(minutes=1), timedelta(days=1)
 """Between two tries to delete one, which never end."""
 MESSAGE_LEASE = timedelta(minutes=1)
@@ -100,12 +103,16 @@ def _advance(server: Server, claim: Claim[CallRecording]) -> None:
                     shop_of_call(server, recording.project_id, recording.call_sid).delete_recording(recording.sid)
                 gone = {"is_at_carrier": False, "next_at": None, "size": None, "store": ""}
                 _finish(server, claim, gone | {"state": RecordingState.REMOVED})
-    except (ShopError, StoreError, SettingsError, OSError, TriedTooOften) as error:
+    except (ShopError, SettingsError, TriedTooOften) as error:
+        _try_later(server, claim, str(error))
+    except (StoreError, OSError) as error:
         words = str(error.strerror or error) if isinstance(error, OSError) else str(error)
-        _try_later(server, claim, f"{words[:298].rstrip('.')}.")
+        _try_later(server, claim, words, is_ours=True)
 
 
-def _try_later(server: Server, claim: Claim[CallRecording], why: str) -> None:
+def _try_later(server: Server, claim: Claim[CallRecording], words: str, *, is_ours: bool = False) -> None:
+    """`is_ours`: the fault is the store's, which says nothing of the recording: no try is counted."""
+    why = f"{words[:298].rstrip('.')}."
     attempts, now = claim.job.attempts, server.now()
     log.warning(
         "recording_failed", id=claim.id, call=claim.job.call_sid, state=claim.job.state, attempt=attempts, why=why
@@ -119,11 +126,15 @@ def _try_later(server: Server, claim: Claim[CallRecording], why: str) -> None:
         if recording.state != RecordingState.WAITING:
             recording.next_at = now + backoff(attempts, FIRST_PAUSE, LONGEST_PAUSE)
             return
-        if attempts <= len(PAUSES):
+        waits = now - recording.told_at
+        if is_ours:
+            recording.attempts = attempts - 1
+            recording.next_at = now + min(max(waits / 4, STORE_PAUSE), LONGEST_STORE_PAUSE)
+        elif attempts <= len(PAUSES):
             recording.next_at = now + PAUSES[attempts - 1]
         else:
             recording.state, recording.next_at = RecordingState.FAILED, None
-        if recording.is_message and attempts >= MAILED_ANYWAY:
+        if recording.is_message and (waits >= MAILED_ANYWAY_AFTER if is_ours else attempts >= MAILED_ANYWAY):
             mail_message(server, session, recording, now)
         if recording.state == RecordingState.FAILED:
             _tell(server, session, recording, now, announcing)

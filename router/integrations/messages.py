@@ -11,9 +11,10 @@ from router.accounts.models import Project
 from router.attribution.models import Visit
 from router.db import DATABASE_FAULTS
 from router.integrations.base import Expired, Message, Skipped
-from router.integrations.crm import CRM, placeholder_values
+from router.integrations.crm import CRM
+from router.integrations.crm.placeholders import placeholder_values
 from router.integrations.forgetting import REASON as FORGOTTEN
-from router.integrations.models import Integration, Lead
+from router.integrations.models import Delivery, Integration, Lead
 from router.integrations.outbox import full_call_documents
 from router.integrations.queue import DeliveryClaim
 from router.integrations.text_messages import message_document
@@ -75,7 +76,8 @@ def _build(
     texts = session.scalars(select(TextMessage).where(TextMessage.id.in_(text_ids))) if text_ids else ()
     text_messages = {text.id: text for text in texts}
     for_crm = [row.Integration for row in integrations.values() if row.Integration.slot == CRM.name]
-    leads = _known_leads(session, {one.receiver for one in for_crm}, calls)
+    leads = _known_leads(session, {_account(one) for one in for_crm}, calls)
+    earlier = _references_of_ends(session, {one.id for one in for_crm}, claims)
     secrets = {
         row.Integration.id: server.keys.unseal(row.Integration.sealed) if row.Integration.sealed else ""
         for row in integrations.values()
@@ -125,13 +127,15 @@ def _build(
             visit = session.get(Visit, call.visit_id) if call.visit_id is not None else None
             project = session.get_one(Project, job.project_id)
             of_caller = spellings_of_line(call.caller) if call.caller is not None and for_crm else ()
-            known = [leads[integration.receiver, each] for each in of_caller if (integration.receiver, each) in leads]
+            account = _account(integration)
+            known = [leads[account, each] for each in of_caller if (account, each) in leads]
             message = Message(
                 call=documents[call.id],
                 placeholders=placeholder_values(call, visit, project),
                 visit_last_sign=visit.last_sign_at if visit else None,
                 known_lead=min(known)[1] if known else None,
                 country=project.country,
+                earlier=earlier.get((integration.id, call.id), {}) if job.event == "call.updated" else {},
                 managers=(row.manager, str(integration.config.get("manager") or "")),
                 **common,
             )
@@ -139,12 +143,32 @@ def _build(
     return built
 
 
-def _known_leads(
-    session: Session, receivers: set[str], calls: Mapping[int, Call]
-) -> dict[tuple[str, str], tuple[int, str]]:
-    """Of receivers and callers the lead that stands for them: our id, by which the earliest one counts, and the CRM's."""
-    callers = {each for call in calls.values() if call.caller is not None for each in spellings_of_line(call.caller)}
-    if not receivers or not callers:
+def _account(integration: Integration) -> str:
+    """Whose leads they are."""
+    return integration.account or integration.receiver
+
+
+def _references_of_ends(
+    session: Session, crm_ids: set[int], claims: Sequence[DeliveryClaim]
+) -> dict[tuple[int, int], dict[str, Any]]:
+    """What CRMs gave back for the end of calls of which more became known, by integration and call."""
+    call_ids = {
+        one.job.call_id for one in claims if one.job.event == "call.updated" and one.job.integration_id in crm_ids
+    }
+    if not call_ids:
         return {}
-    leads = select(Lead).where(Lead.receiver.in_(receivers), Lead.caller.in_(callers))
-    return {(lead.receiver, lead.caller): (lead.id, lead.external_id) for lead in session.scalars(leads)}
+    ends = select(Delivery.integration_id, Delivery.call_id, Delivery.reference).where(
+        Delivery.call_id.in_(call_ids), Delivery.integration_id.in_(crm_ids), Delivery.event == "call.ended"
+    )
+    return {(row.integration_id, row.call_id): dict(row.reference) for row in session.execute(ends)}
+
+
+def _known_leads(
+    session: Session, accounts: set[str], calls: Mapping[int, Call]
+) -> dict[tuple[str, str], tuple[int, str]]:
+    """Of accounts and callers the lead that stands for them: our id, by which the earliest one counts, and the CRM's."""
+    callers = {each for call in calls.values() if call.caller is not None for each in spellings_of_line(call.caller)}
+    if not accounts or not callers:
+        return {}
+    leads = select(Lead).where(Lead.account.in_(accounts), Lead.caller.in_(callers))
+    return {(lead.account, lead.caller): (lead.id, lead.external_id) for lead in session.scalars(leads)}

@@ -24,6 +24,9 @@ class Integration(Base):
     """webhook, ga4, odoo"""
     receiver: Mapped[str] = mapped_column("destination", String(80))
     """Whom a failure concerns: deliveries of one receiver wait for each other, never for another's."""
+    account: Mapped[str | None] = mapped_column(String(80))
+    """Of a CRM: whose data it is, the same however its address is written and whichever project uses it (`odoo:<database.uuid>`). Leads
+    and the order of a caller's calls go by it. None: not known, then the receiver stands for it."""
     config: Mapped[dict[str, Any]]
     sealed: Mapped[str] = mapped_column(Text, default="")
     """The secret (webhook secret, API secret, key), encrypted at rest."""
@@ -184,8 +187,29 @@ class Lead(Base):
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     project_id: Mapped[int] = mapped_column(ForeignKey("project.id"), index=True)
-    receiver: Mapped[str] = mapped_column("destination", String(80))
+    """Whose call made it; others that use the same account share it."""
+    account: Mapped[str] = mapped_column("destination", String(80))
+    """Of the integration, or its receiver."""
     caller: Mapped[str] = mapped_column(String(16))
     external_key: Mapped[str] = mapped_column(String(100))
     external_id: Mapped[str] = mapped_column(String(100))
     created_at: Mapped[datetime]
+
+
+class CrmAccount(Base):
+    """What *Check connection* last found at a receiver that is a CRM."""
+
+    __tablename__ = "crm_account"
+    __table_args__ = (UniqueConstraint("project_id", "receiver"),)
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("project.id"))
+    receiver: Mapped[str] = mapped_column(String(80))
+    identity: Mapped[str] = mapped_column(String(200), default="")
+    """The CRM's own name of the account; empty: its key may not read it."""
+    title: Mapped[str] = mapped_column(Text)
+    choices: Mapped[dict[str, Any]]
+    """The members of `Choices`, each a list of choices."""
+    problems: Mapped[dict[str, Any]]
+    """`{said: [sentence]}`: what a lead would lack."""
+    checked_at: Mapped[datetime]

@@ -7,7 +7,7 @@ from functools import cache
 from hashlib import blake2b
 from typing import Any, cast
 
-from sqlalchemy import ColumnElement, Executable, String, and_, case, false, literal, null, or_, select, update
+from sqlalchemy import ColumnElement, Executable, String, and_, case, false, func, literal, null, or_, select, update
 from sqlalchemy import cast as as_type
 from sqlalchemy.orm import Session
 
@@ -107,7 +107,9 @@ def _fan_out(event: str, receivers: tuple[tuple[Slot, Vendor], ...]) -> Statemen
             "call_id": value["call"],
             "event": value["event"],
             "destination": integration.destination,
-            "order_key": case((in_order, integration.destination + "|" + caller), else_=""),
+            "order_key": case(
+                (in_order, func.coalesce(integration.account, integration.destination) + "|" + caller), else_=""
+            ),
             "state": value["state"],
             "reason": value["reason"],
             "attempts": literal(0),

@@ -363,13 +363,15 @@ def remember(session: Session, claim: Claim[Any], steps: Mapping[str, Any], now:
     caller = session.scalar(select(Call.caller).where(Call.id == delivery.call_id)) if lead else None
     if caller is not None:
         external_id = str(lead)
-        of_line = (Lead.receiver == delivery.receiver, Lead.caller.in_(spellings_of_line(caller)))
+        integration = session.get_one(Integration, delivery.integration_id)
+        account = integration.account or integration.receiver
+        of_line = (Lead.account == account, Lead.caller.in_(spellings_of_line(caller)))
         if session.scalar(select(Lead.id).where(*of_line).limit(1)) is None:
             fresh = insert_new(session, Lead, unique=["destination", "caller"])
             session.execute(
                 fresh.values(
                     project_id=delivery.project_id,
-                    receiver=delivery.receiver,
+                    account=account,
                     caller=caller,
                     external_key=delivery.message_id,
                     external_id=external_id,

@@ -2,6 +2,7 @@
 flat names like `integrations.crm.url`."""
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, get_origin
@@ -16,14 +17,19 @@ from werkzeug.datastructures import MultiDict
 from router.accounts.models import Project
 from router.carriers.accounts import reseal_accounts
 from router.integrations.base import Slot, Vendor
+from router.integrations.crm import CRM
+from router.integrations.crm.accounts import account_of
+from router.integrations.crm.connect import CrmButtons, CrmNames, beside_form
 from router.integrations.models import Delivery, DeliveryState, Integration
 from router.integrations.receivers import try_at_once
 from router.integrations.vendors import VENDORS, slots, vendors_in
+from router.lib.formats import parse_int
 from router.lib.http_client import AddressBlocked, check_literal
-from router.scenarios.models import ScenarioDraft
+from router.scenarios.documents import Pressed
+from router.scenarios.models import Scenario, ScenarioDraft
 from router.server import Server
 from router.web.api import parse
-from router.web.errors import Problem
+from router.web.errors import Problem, Refused
 
 NAME = "integrations"
 Typed = dict[str, dict[str, Any]]
@@ -64,10 +70,16 @@ class SlotForm:
         return bool(self.value.get(self.vendor.decides))
 
     @property
+    def chosen_from(self) -> Mapping[str, str]:
+        """Settings that name something of a CRM, each with the member of `Choices` that lists what there is."""
+        return getattr(self.vendor.settings, "chosen_from", {})
+
+    @property
     def fields(self) -> list[tuple[str, str, FieldInfo]]:
         """Name, look and declaration of the vendor's own settings, then of those that it shares with others.
 
-        Looks are text, url, password, switch, choice (one of several), several, and lines (`name = text` in each).
+        Looks are text, url, password, number, switch, choice (one of several), several, named (something of a CRM), and lines (`name =
+        text` in each).
         """
         settings = self.vendor.settings
         shared = {name for base in settings.__bases__ for name in getattr(base, "model_fields", {})}
@@ -75,12 +87,27 @@ class SlotForm:
         for name, info in settings.model_fields.items():
             if info.annotation is bool or get_origin(info.annotation) is dict:
                 looks[name] = "switch" if info.annotation is bool else "lines"
+            elif info.annotation is int:
+                looks[name] = "number"
+            elif name in self.chosen_from:
+                looks[name] = "named"
             elif get_origin(info.annotation) is Literal:
                 looks[name] = "choice"
             elif get_origin(info.annotation) is list:
                 looks[name] = "several"
         fields = [(name, looks.get(name, "text"), info) for name, info in settings.model_fields.items()]
         return sorted(fields, key=lambda field: field[0] in shared)
+
+    @property
+    def groups(self) -> list[tuple[str, list[tuple[str, str, FieldInfo]]]]:
+        """The fields under their headings; the first ones have none."""
+        headings: Mapping[str, tuple[str, ...]] = getattr(self.vendor.settings, "groups", {})
+        grouped = {name for names in headings.values() for name in names}
+        groups = [("", [field for field in self.fields if field[0] not in grouped])]
+        for heading, names in headings.items():
+            of_group = {field[0]: field for field in self.fields if field[0] in names}
+            groups.append((heading, [of_group[name] for name in names if name in of_group]))
+        return [(heading, fields) for heading, fields in groups if fields]
 
 
 class IntegrationsPart:
@@ -117,6 +144,8 @@ class IntegrationsPart:
             errors |= {f"{NAME}.{name}.{field}".rstrip("."): sentence for field, sentence in wrong.items()}
             if draft is not None:
                 drafts[name] = draft
+        if CRM.name in drafts:
+            errors |= self._wrong_names(session, project, drafts[CRM.name], stored.get(CRM.name))
         if errors:
             field, sentence = next(iter(errors.items()))
             raise Problem(422, sentence, field, errors=errors)
@@ -158,6 +187,23 @@ class IntegrationsPart:
         secret = getattr(settings, vendor.sealed)
         return Draft(vendor, receiver, settings.model_dump(exclude={vendor.sealed}), secret), {}
 
+    def _wrong_names(
+        self, session: Session, project: Project, draft: Draft, stored: Integration | None
+    ) -> dict[str, str]:
+        """Settings that name what the CRM does not have, by dotted field.
+
+        Raises:
+            AskFirst: it has to be asked whether it has.
+        """
+        names = CrmNames(self.server, session, project, draft.vendor, draft.receiver)
+        secret = draft.secret or (self.server.keys.unseal(stored.sealed) if stored is not None else "")
+        wrong = {}
+        for setting, member in SlotForm(CRM, {"kind": draft.vendor.kind}).chosen_from.items():
+            sentence = names.refusal(member, str(draft.config.get(setting) or ""), draft.config, secret)
+            if sentence is not None:
+                wrong[f"{NAME}.{CRM.name}.{setting}"] = sentence
+        return wrong
+
     def save(
         self, session: Session, project: Project, scenario_id: int, clean: dict[str, Draft], now: datetime
     ) -> dict[str, Any]:
@@ -172,6 +218,9 @@ class IntegrationsPart:
             secret = draft.secret
             if secret is None and not row.sealed and draft.vendor.make_secret is not None:
                 secret = shown_once[f"{NAME}.{slot}.{draft.vendor.sealed}"] = draft.vendor.make_secret()
+            if slot == CRM.name:
+                row.account = account_of(session, project.id, draft.vendor.kind, draft.receiver)
+                self._check_scenarios_manager(session, project, scenario_id, draft, row)
             before = (row.kind, row.receiver, row.config, row.removed_at)
             after = (draft.vendor.kind, draft.receiver, draft.config, None)
             row.kind, row.receiver, row.config, row.removed_at = after
@@ -195,6 +244,20 @@ class IntegrationsPart:
                 vendor.saved(session, project.id)
         return shown_once
 
+    def _check_scenarios_manager(
+        self, session: Session, project: Project, scenario_id: int, draft: Draft, row: Integration
+    ) -> None:
+        """
+        Raises:
+            Refused: the CRM has nobody of the name that the scenario itself gives.
+            AskFirst
+        """
+        names = CrmNames(self.server, session, project, draft.vendor, draft.receiver)
+        secret = draft.secret or (self.server.keys.unseal(row.sealed) if row.sealed else "")
+        manager = session.scalar(select(Scenario.manager).where(Scenario.id == scenario_id)) or ""
+        if (sentence := names.refusal("people", manager, draft.config, secret)) is not None:
+            raise Refused({"manager": sentence})
+
     def show(self, session: Session, scenario_ids: Iterable[int]) -> dict[int, dict[str, Any]]:
         ids = list(scenario_ids)
         shown: dict[int, dict[str, Any]] = {scenario_id: {} for scenario_id in ids}
@@ -209,7 +272,7 @@ class IntegrationsPart:
     def copy(self, session: Session, project: Project, original_id: int, copy_id: int, now: datetime) -> None:
         """The secrets go where they went before: a copy has the same receivers."""
         for row in _stored(session, original_id).values():
-            kept = ("slot", "kind", "receiver", "config", "sealed", "sealed_before", "earlier_until", "events")
+            kept = ("slot", "kind", "receiver", "account", "config", "sealed", "sealed_before", "earlier_until", "events")
             same = {name: getattr(row, name) for name in kept}
             session.add(Integration(project_id=project.id, scenario_id=copy_id, created_at=now, **same))
         session.flush()
@@ -230,6 +293,9 @@ class IntegrationsPart:
                     value[field] = form.getlist(f"{NAME}.{name}.{field}")
                 elif look == "lines":
                     value[field] = text
+                elif look == "number":
+                    number = parse_int(text.strip())
+                    value[field] = 0 if not text.strip() else text.strip() if number is None else number
                 elif text.strip():
                     value[field] = text.strip()
             secret = chosen.vendor.sealed
@@ -261,6 +327,58 @@ class IntegrationsPart:
 
     def form(self, typed: Any) -> list[SlotForm]:
         return [SlotForm(slot, (typed or {}).get(name) or {}) for name, slot in slots().items()]
+
+    def beside(self, session: Session, project: Project, typed: Any) -> Mapping[str, Any]:
+        for form in self.form(typed):
+            if form.slot is CRM:
+                value = self.member(typed).get(CRM.name) or dict(form.value)
+                with suppress(Problem):
+                    settings = parse(form.vendor.settings, {name: value[name] for name in value if name != "kind"})
+                    receiver = form.vendor.receiver(project.id, settings)
+                    return beside_form(session, project, form.vendor, receiver, value)
+        return {}
+
+    def crm_buttons(
+        self, project: Project, scenario_id: int | None, value: Any, manager: str | None = None
+    ) -> CrmButtons:
+        """What can be done with a CRM's settings that nobody has stored yet. A secret that is absent is the stored one of the scenario.
+
+        manager: whom the scenario names; None: whom the stored one does.
+
+        Raises:
+            Refused: 422, all that is wrong with them, by dotted field.
+        """
+        where = f"{NAME}.{CRM.name}"
+        with self.server.database.reading() as session:
+            scenario = session.get(Scenario, scenario_id) if scenario_id else None
+            if scenario is not None and (scenario.project_id != project.id or scenario.deleted_at is not None):
+                raise Problem(404, "There is no such scenario.")
+            stored = _stored(session, scenario_id).get(CRM.name)
+            draft, wrong = self._draft(project, CRM, value, stored)
+            if draft is None:
+                raise Refused({f"{where}.{field}".rstrip("."): sentence for field, sentence in wrong.items()})
+            secret = draft.secret or (self.server.keys.unseal(stored.sealed) if stored is not None else "")
+            if manager is None:
+                manager = scenario.manager if scenario is not None else ""
+        return CrmButtons(self.server, project, draft.vendor, draft.receiver, draft.config, secret, manager, where)
+
+    def press(self, project: Project, scenario_id: int | None, manager: str, typed: Any, action: str) -> Pressed:
+        """`crm.check` asks the CRM, `crm.fields` makes our fields there, `crm.test` makes a lead."""
+        slot, _, verb = action.partition(".")
+        if slot != CRM.name or verb not in ("check", "fields", "test"):
+            raise Problem(404, "There is no such button.")
+        (form,) = (form for form in self.form(typed) if form.slot is CRM)
+        value = self.member(typed).get(slot)
+        if value is None:
+            return Pressed(errors={f"{NAME}.{slot}.{form.vendor.decides}": "This is required."})
+        try:
+            pressed = self.crm_buttons(project, scenario_id, value, manager).press(verb)
+        except Refused as refused:
+            return Pressed(errors=refused.errors)
+        if pressed.typed is not None:
+            lines = "".join(f"{name} = {template}\n" for name, template in pressed.typed.items())
+            pressed.typed = {**typed, slot: {**typed[slot], "fields": lines}}
+        return pressed
 
     def preview(self, typed: Any) -> list[str]:
         """What happens after a call, a sentence for each receiver."""

@@ -140,7 +140,21 @@ def retry_recorded(change: Change, delivery_id: int) -> None:
 
 deliveries = guard(Blueprint("deliveries", __name__, url_prefix="/deliveries"), Audience.PEOPLE, require_person)
 
-UNTOLD = ("missing", "creating", "warning")
+UNTOLD = (
+    *(
+        "missing",
+        "creating",
+        "warning",
+        "lacking",
+        "begun",
+        "written",
+        "told",
+        "rewriting",
+        "kept",
+        "reopen",
+        "entered",
+    ),
+)
 """Steps of a delivery that people do not read, or read elsewhere on its page."""
 RECEIVER_STATES = {
     "works": ("works", "good"),

@@ -2,10 +2,12 @@
 
 Sections of packages above, like the integrations, register here and have members of their own in the document."""
 
+import dataclasses
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from pydantic import BaseModel
 from sqlalchemy import select
@@ -37,6 +39,39 @@ from router.scenarios.sounds import sound_names
 from router.server import Server
 from router.web.errors import iso
 
+Result = TypeVar("Result")
+
+
+class AskFirst(Exception):
+    """A part cannot judge a document before it has asked somebody outside, for which no transaction waits: call `ask`, then try again."""
+
+    def __init__(self, ask: Callable[[], None]) -> None:
+        super().__init__()
+        self.ask = ask
+
+
+def asking(attempt: Callable[[], Result]) -> Result:
+    """The result of the transaction `attempt`, which is tried once more after it raised AskFirst."""
+    try:
+        return attempt()
+    except AskFirst as first:
+        first.ask()
+    return attempt()
+
+
+@dataclass
+class Pressed:
+    """What a button of a part did."""
+
+    said: list[str] = dataclasses.field(default_factory=list)
+    """Sentences for people: what was found or done."""
+    problems: list[str] = dataclasses.field(default_factory=list)
+    """What is missing, in sentences."""
+    errors: dict[str, str] = dataclasses.field(default_factory=dict)
+    """By dotted field: why nothing was done."""
+    typed: Any = None
+    """What the draft holds from now on; None: what it held."""
+
 
 class ScenarioPart(Protocol):
     """One member of a scenario's API document, with its fields in the form."""
@@ -50,7 +85,7 @@ class ScenarioPart(Protocol):
     def check(self, session: Session, project: Project, scenario_id: int | None, value: Any) -> Any:
         """The clean form of what came in (the whole member, after any merge), to be passed to `save`; nothing is written.
 
-        An absent secret means: the stored one is kept. Raises Problem(422, field="integrations.ga4.measurement_id").
+        An absent secret means: the stored one is kept. Raises Problem(422, field="integrations.ga4.measurement_id"), AskFirst.
         """
 
     def save(self, session: Session, project: Project, scenario_id: int, clean: Any, now: datetime) -> dict[str, Any]:
@@ -70,6 +105,15 @@ class ScenarioPart(Protocol):
 
     def veiled(self, typed: Any) -> tuple[Any, set[str]]:
         """A draft's value without its secrets, and the dotted names of those that it holds."""
+
+    def beside(self, session: Session, project: Project, typed: Any) -> Mapping[str, Any]:
+        """What the form template shows beside what was typed."""
+
+    def press(self, project: Project, scenario_id: int | None, manager: str, typed: Any, action: str) -> Pressed:
+        """What the button `part.<name>.<action>` of the form does with what was typed; it may talk to others and runs in no transaction.
+
+        manager: whom the scenario itself names.
+        """
 
     def preview(self, typed: Any) -> list[str]:
         """What happens after a call, a sentence for each who is told."""

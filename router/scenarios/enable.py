@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Any, TypeVar
 
 from sqlalchemy import func, select, update
@@ -13,6 +14,7 @@ from router.accounts.ledger import BalanceTooLow, lock_balance, price_of
 from router.accounts.models import Project
 from router.carriers.accounts import sid_of_project
 from router.lib.formats import format_money
+from router.scenarios.documents import asking
 from router.scenarios.models import PAID_TIME, RENTED, NumberBatch, NumberOrder, Scenario, TrackingNumber
 from router.scenarios.numbers.inventory import wait_for_arrivals
 from router.scenarios.numbers.purchase import order_numbers
@@ -105,7 +107,7 @@ def searching(server: Server, attempt: Callable[[Sequence[str] | None], Result])
             refuses; 503, it does not answer.
     """
     try:
-        return attempt(None)
+        return asking(partial(attempt, None))
     except SearchNeeded as needed:
         to_buy, project_id = needed.to_buy, needed.project_id
     count, named = to_buy["count"], set(to_buy["numbers"])

@@ -1,6 +1,7 @@
 """An Odoo that a test talks to: our stand-in, or the real product when its address and keys are given.
 
-ODOO_URL, ODOO_DATABASE, ODOO_API_KEY (of a sales manager), and ODOO_ADMIN_KEY (of an administrator, for its users and its country).
+`make test-crm` starts one and sets ODOO_URL, ODOO_DATABASE, ODOO_API_KEY (of a sales manager), ODOO_ADMIN_KEY (of an administrator, for its
+users and its country) and ODOO_KEYS (a JSON object of more keys: `own`, `none`, `other`, `expired`).
 """
 
 import json
@@ -25,6 +26,7 @@ from tests.people import NOW
 LOOPBACK = (ip_network("127.0.0.0/8"),)
 
 REAL = {name: os.environ.get(f"ODOO_{name}", "") for name in ("URL", "DATABASE", "API_KEY", "ADMIN_KEY")}
+KEYS: dict[str, str] = json.loads(os.environ.get("ODOO_KEYS") or "{}")
 PRODUCTS = ["stand-in", "real"] if all(REAL.values()) else ["stand-in"]
 
 
@@ -69,6 +71,14 @@ class Crm:
         sender = OdooSender(outgoing or Outgoing(LOOPBACK, total_seconds=15))
         answer = sender.deliver(replace(message, remember=remember, deadline=time.monotonic() + 15))
         return answer, steps
+
+    def again(
+        self, message: Message, outgoing: Outgoing | None = None, **more: Any
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The next attempt at a delivery, when all that an earlier one may have begun is over."""
+        later = message.now + OdooSender.settles_after
+        kept: dict[str, Any] = {"reference": self.steps, "known_lead": self.known, "now": later}
+        return self.send(replace(message, **(kept | more)), outgoing)
 
     def message(self, event: str = "call.ended", **more: Any) -> Message:
         self.calls += 1
@@ -129,6 +139,14 @@ class Crm:
         return list(
             self.ask(
                 "crm.lead", "search_read", domain=domain, fields=fields, order="id", context={"active_test": False}
+            )
+        )
+
+    def tasks(self, record: int, model: str = "crm.lead") -> list[dict[str, Any]]:
+        domain = [["res_model", "=", model], ["res_id", "=", record]]
+        return list(
+            self.ask(
+                "mail.activity", "search_read", domain=domain, fields=["summary", "user_id", "date_deadline", "note"]
             )
         )
 

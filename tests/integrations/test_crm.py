@@ -13,16 +13,8 @@ from phonenumbers import PhoneNumberFormat
 from router.attribution.tracking.parameters import CLICK_IDS
 from router.db import Database
 from router.demo.odoo import like
-from router.integrations.crm import (
-    FoundLead,
-    Match,
-    digit_rows,
-    fill,
-    lead_to_add_to,
-    match,
-    placeholder_values,
-    unknown_placeholder,
-)
+from router.integrations.crm.matching import FoundLead, Match, Switches, digit_rows, lead_to_add_to, match
+from router.integrations.crm.placeholders import fill, placeholder_values, unknown_placeholder
 from router.lib.phones import same_line, spellings_of_line
 from tests.factories import lease_decision, make_call, make_project, make_visit
 from tests.lib.phones.test_documented import DOCUMENT
@@ -133,7 +125,7 @@ def test_no_text_breaks_the_judgement_and_what_matches_was_searched_for(text: st
 def test_r10_which_of_several_leads(
     leads: list[tuple[int, bool, Match]], known: int | None, switches: tuple[bool, bool], chosen: int | str
 ) -> None:
-    choice = lead_to_add_to([FoundLead(*lead) for lead in leads], known, True, *switches)
+    choice = lead_to_add_to([FoundLead(*lead) for lead in leads], known, True, Switches(*switches))
     assert (choice.id if isinstance(choice, FoundLead) else choice) == chosen
 
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from router.integrations.base import DeliveryError, Message, Skipped
-from router.integrations.crm import essence
-from router.integrations.odoo import OdooSender
+from router.integrations.crm.connector import Access
+from router.integrations.crm.notes import essence
 from router.integrations.odoo.client import OdooClient
 from router.lib.http_client import Outgoing
 from router.web.filters import percent
@@ -77,16 +77,106 @@ def test_a_later_call_is_added_to_the_lead_that_exists(crm: Crm) -> None:
     assert any("missed" in note for note in notes)
 
 
-@pytest.mark.parametrize("ending", ["action_set_lost", "action_set_won"])
-def test_a_known_customer_gets_no_new_lead_unless_the_switch_says_so(crm: Crm, ending: str) -> None:
+def test_a_known_customer_gets_no_new_lead_unless_the_switch_says_so(crm: Crm) -> None:
     crm.send(crm.message())
     (lead,) = crm.leads()
-    crm.ask("crm.lead", ending, ids=[lead["id"]])
+    crm.ask("crm.lead", "action_set_won", ids=[lead["id"]])
     crm.send(crm.message())
     assert len(crm.leads()) == 1
     assert len(crm.notes(lead["id"])) == 2
     crm.send(crm.message(config={"only_new_customers": False}))
     assert len(crm.leads()) == 2
+
+
+@pytest.mark.parametrize("ending", ["action_set_lost", "action_archive"])
+def test_a_call_on_a_lead_that_nobody_sees_any_more_makes_a_new_one(crm: Crm, ending: str) -> None:
+    crm.send(crm.message())
+    (lead,) = crm.leads()
+    crm.ask("crm.lead", ending, ids=[lead["id"]])
+    answer, _ = crm.send(crm.message())
+    assert answer["record"] != lead["id"]
+    assert len(crm.notes(lead["id"])) == 1
+    crm.send(crm.message())
+    assert len(crm.leads()) == 2, "the new one stands for the caller now"
+
+
+@pytest.mark.parametrize("ending", ["action_set_lost", "action_archive"])
+def test_a_lost_lead_is_reopened_with_a_task_when_the_switch_says_so(crm: Crm, ending: str) -> None:
+    config = {"reopen_lost": True, "manager": "admin"}
+    crm.send(crm.message(config=config))
+    (lead,) = crm.leads()
+    crm.ask("crm.lead", ending, ids=[lead["id"]])
+    message = crm.message(config=config)
+    answer, steps = crm.send(message)
+    assert answer["record"] == lead["id"]
+    (kept,) = crm.ask("crm.lead", "search_read", domain=[["id", "=", lead["id"]]], fields=["active", "won_status"])
+    assert (kept["active"], kept["won_status"]) == (True, "pending")
+    (task,) = crm.tasks(lead["id"])
+    assert "rang again" in task["summary"]
+    crm.send(replace(message, reference=steps))
+    assert len(crm.tasks(lead["id"])) == 1
+    assert len(crm.notes(lead["id"])) == 2
+
+
+@pytest.mark.parametrize("status", ["missed", "busy", "failed", "abandoned", "voicemail"])
+def test_a_missed_call_leaves_a_task_for_the_responsible_person_due_that_day(crm: Crm, status: str) -> None:
+    message = crm.message(config={"manager": "admin"}, call={"status": status, "duration": 0})
+    answer, steps = crm.send(message)
+    (task,) = crm.tasks(answer["record"])
+    assert task["summary"] == f"Call back {crm.caller}"
+    assert (task["user_id"][1], task["date_deadline"]) == ("Administrator", "2026-11-23")
+    crm.send(replace(message, reference=steps))
+    crm.send(replace(message, reference={}, known_lead=crm.known))
+    assert len(crm.tasks(answer["record"])) == 1
+
+
+def test_the_owner_of_the_lead_gets_the_task_whoever_the_settings_name(crm: Crm) -> None:
+    answer, _ = crm.send(crm.message(config={"manager": "calltracking"}))
+    answer, _ = crm.send(crm.message(config={"manager": "admin"}, call={"status": "missed", "duration": 0}))
+    (task,) = crm.tasks(answer["record"])
+    assert task["user_id"][1] == "Call tracking"
+
+
+@pytest.mark.parametrize(
+    ("config", "call"),
+    [
+        ({"manager": "admin"}, {}),
+        ({"manager": "admin", "callback_task": False}, {"status": "missed", "duration": 0}),
+        ({}, {"status": "missed", "duration": 0}),
+        ({"manager": "admin"}, {"status": "failed", "duration": 0, "kind": "blocked"}),
+    ],
+)
+def test_no_task_for_an_answered_or_blocked_call_nor_without_the_switch_or_anybody(
+    crm: Crm, config: dict[str, Any], call: dict[str, Any]
+) -> None:
+    answer, _ = crm.send(crm.message(config=config, call=call))
+    assert crm.tasks(answer["record"]) == []
+
+
+@pytest.mark.parametrize(
+    ("config", "call", "why"),
+    [
+        ({"answered_only": True}, {"status": "missed", "duration": 0}, "not answered"),
+        ({"longer_than": 72}, {}, "not longer than 72 s"),
+        ({"first_call_only": True}, {"first_call": False}, "not the caller's first call"),
+    ],
+)
+def test_conditions_keep_a_call_from_making_a_lead_and_not_from_being_added_to_one(
+    crm: Crm, config: dict[str, Any], call: dict[str, Any], why: str
+) -> None:
+    with pytest.raises(Skipped, match=why):
+        crm.send(crm.message(config=config, call=call))
+    assert crm.leads() == []
+    lead = crm.make("crm.lead", name="Garden", phone=crm.caller)
+    crm.send(crm.message(config=config, call=call))
+    assert len(crm.notes(lead)) == 1
+    assert len(crm.leads()) == 1
+
+
+def test_conditions_that_are_met_make_a_lead(crm: Crm) -> None:
+    config = {"answered_only": True, "longer_than": 71, "first_call_only": True}
+    crm.send(crm.message(config=config, call={"first_call": True}))
+    assert len(crm.leads()) == 1
 
 
 def test_no_second_deal_while_one_is_open_unless_the_switch_says_so(crm: Crm) -> None:
@@ -110,14 +200,89 @@ def test_a_lead_that_was_deleted_is_made_again_by_the_next_try(crm: Crm) -> None
     message = crm.message()
     _, steps = crm.send(message)
     crm.ask("crm.lead", "unlink", ids=[steps["record"]])
-    kept: dict[str, Any] = dict(steps)
     with pytest.raises(DeliveryError, match="deleted") as refused:
-        OdooSender(Outgoing(LOOPBACK)).deliver(
-            replace(message, reference=steps, remember=kept.update, deadline=time.monotonic() + 15)
-        )
+        crm.again(message, reference=steps | {"note_id": None})
     assert not refused.value.permanent
-    crm.send(replace(message, reference=kept, known_lead=str(steps["record"])))
+    crm.again(message)
     assert len(crm.leads()) == 1
+
+
+def test_a_crash_before_the_answer_waits_for_odoos_own_limit_and_makes_nothing_twice(crm: Crm) -> None:
+    message = crm.message()
+    crm.send(message)
+    crm.known = None
+    begun = {"creating": True, "begun": {"lead": message.now.isoformat()}}
+    with pytest.raises(DeliveryError, match="still be under way") as refused:
+        crm.send(replace(message, reference=begun))
+    assert (refused.value.retry_after, refused.value.permanent) == (120, False)
+    crm.again(message, reference=begun)
+    (lead,) = crm.leads()
+    assert len(crm.notes(lead["id"])) == 1
+
+
+def test_a_lead_that_was_merged_away_is_known_by_its_notes_which_went_along(crm: Crm) -> None:
+    crm.send(crm.message())
+    (lead,) = crm.leads()
+    master = crm.make("crm.lead", name="Garden", phone=new_number())
+    crm.ask("crm.lead", "merge_opportunity", ids=[master, lead["id"]])
+    assert crm.leads() == []
+    answer, _ = crm.send(crm.message())
+    assert answer["record"] == master
+    assert crm.known == str(master)
+    assert crm.leads() == []
+
+
+def test_a_lead_that_is_merged_away_before_its_second_attempt_gets_no_second_lead_and_no_second_note(crm: Crm) -> None:
+    message = crm.message()
+    crm.send(message)
+    (lead,) = crm.leads()
+    master = crm.make("crm.lead", name="Garden", phone=new_number())
+    crm.ask("crm.lead", "merge_opportunity", ids=[master, lead["id"]])
+    answer, _ = crm.again(message, reference={"creating": True}, known_lead=None)
+    assert answer["record"] == master
+    assert (crm.leads(), len(crm.notes(master))) == ([], 1)
+
+
+def test_a_repeat_overwrites_nothing_that_people_changed(crm: Crm) -> None:
+    message = crm.message(config={"manager": "admin"})
+    crm.send(message)
+    (lead,) = crm.leads()
+    other = crm.ask("res.users", "search_read", domain=[["login", "=", "calltracking"]], fields=["id"])[0]["id"]
+    theirs = {
+        "name": "Roses for Frau Kern",
+        "user_id": other,
+        "description": "<p>wants red ones</p>",
+        "campaign_id": False,
+    }
+    crm.ask("crm.lead", "write", ids=[lead["id"]], vals=theirs)
+    crm.again(message, reference={"creating": True, "begun": {"lead": message.now.isoformat()}}, known_lead=None)
+    (kept,) = crm.leads()
+    assert (kept["name"], kept["user_id"][0], kept["campaign_id"]) == ("Roses for Frau Kern", other, False)
+    assert "red ones" in kept["description"]
+
+
+def test_r7_a_corrected_source_changes_the_lead_as_far_as_it_is_still_ours(crm: Crm) -> None:
+    message = crm.message(config={"fields": {"name": "{utmCampaign}: {phone}", "contact_name": "{utmCampaign}"}})
+    _, steps = crm.send(message)
+    (lead,) = crm.leads()
+    crm.ask("crm.lead", "write", ids=[lead["id"]], vals={"name": "Roses"})
+    call = {**message.call, "source": {"channel": "email", "source": "letter", "medium": "email", "campaign": "winter"}}
+    placeholders = {**message.placeholders, "utmCampaign": "winter"}
+    update = replace(message, event="call.updated", call=call, placeholders=placeholders, earlier=steps)
+    crm.send(update)
+    (kept,) = crm.leads()
+    assert [kept[name][1].lower() for name in ("source_id", "medium_id", "campaign_id")] == [
+        "letter",
+        "email",
+        "winter",
+    ]
+    assert kept["name"] == "Roses"
+    assert "letter / email / winter" in kept["description"]
+    (told,) = [note for note in crm.notes(lead["id"]) if "was changed here and stays" in note]
+    assert "winter: " in told
+    with pytest.raises(Skipped):
+        crm.send(replace(update, reference=crm.steps))
+    assert len([note for note in crm.notes(lead["id"]) if "was changed here" in note]) == 1
 
 
 @pytest.mark.parametrize("manager", ["admin", "ADMIN", "2"])
@@ -217,9 +382,14 @@ def test_an_update_without_anything_new_is_skipped(crm: Crm) -> None:
         crm.send(crm.message("call.updated"))
 
 
-def test_a_withheld_caller_never_becomes_a_customer(crm: Crm) -> None:
+def test_a_withheld_caller_gets_a_lead_of_each_call_only_where_the_switch_says_so(crm: Crm) -> None:
     with pytest.raises(Skipped, match="withheld"):
         crm.send(crm.message(call={"caller": None}))
+    made = [crm.send(crm.message(config={"withheld_leads": True}, call={"caller": None}))[0] for _ in range(2)]
+    first, second = (crm.lead(answer["record"]) for answer in made)
+    assert first["id"] != second["id"]
+    assert (first["name"], first["phone"]) == ("Call with a withheld number", False)
+    assert "a withheld number" in crm.notes(first["id"])[0]
 
 
 @pytest.mark.parametrize(
@@ -260,7 +430,7 @@ def test_what_passes_is_tried_again_and_what_stays_is_not(status: int, body: Any
     content = b"<html>bad" if body is None else json.dumps(body).encode()
     with receiver(lambda request: (status, {}, content)) as inbox:
         message = Crm(inbox.url, "db", "the-key", "").message(deadline=time.monotonic() + 5)
-        client = OdooClient(Outgoing(LOOPBACK), message)
+        client = OdooClient(Outgoing(LOOPBACK), Access.of(message))
         with pytest.raises(DeliveryError) as refused:
             client.load("utm.source", "calltrack.x", {"name": "x"})
     assert refused.value.permanent is permanent

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from router.integrations.base import DeliveryError
-from router.integrations.odoo.client import FieldsRefused, OdooClient
+from router.integrations.crm.connector import Access, FieldsRefused
+from router.integrations.odoo.client import OdooClient
 from router.lib.http_client import Answer, Outgoing
 from tests.integrations.odoo import LOOPBACK, Crm
 from tests.integrations.receiver import receiver
@@ -196,7 +197,7 @@ def test_only_refusals_that_name_their_fields_can_be_mended(
     content = json.dumps({"ids": False, "messages": messages}).encode()
     with receiver(lambda request: (200, {}, content)) as inbox:
         message = Crm(inbox.url, "db", "the-key", "").message(deadline=time.monotonic() + 5)
-        client = OdooClient(Outgoing(LOOPBACK), message)
+        client = OdooClient(Outgoing(LOOPBACK), Access.of(message))
         with pytest.raises(DeliveryError) as error:
             client.load("crm.lead", "calltrack.x", {"name": "x"})
     assert error.value.permanent

@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import select
 
 from router.integrations.base import DeliveryError
+from router.integrations.crm.connector import Access
 from router.integrations.models import Delivery, Integration, ReceiverHealth
 from router.integrations.odoo.client import OdooClient
 from router.integrations.outbox import fan_out
@@ -39,7 +40,8 @@ def test_a_lead_that_a_firewall_refuses_holds_up_no_other_callers_leads(office: 
     with receiver(firewall) as inbox:
         with office.database.writing() as session:
             scenario = session.get_one(Scenario, office.scenario_id)
-            config = {"url": inbox.url, "database": crm.database}
+            fields = {"contact_name": "{utmCampaign}"}
+            config = {"url": inbox.url, "database": crm.database, "fields": fields}
             sealed = office.server.keys.seal(crm.key)
             make_integration(session, scenario, "crm", "odoo", sealed=sealed, config=config)
             bad = make_call(session, scenario, caller=crm.caller, source=source, ended_at=NOW)
@@ -60,6 +62,20 @@ def test_a_lead_that_a_firewall_refuses_holds_up_no_other_callers_leads(office: 
         delivery = session.scalars(select(Delivery).where(Delivery.call_id == bad.id)).one()
     assert (delivery.state, delivery.attempts) == ("dead", len(PAUSES))
     assert "403" in delivery.reason
+
+
+def test_a_campaign_that_a_firewall_refuses_is_left_out_and_told(crm: Crm) -> None:
+    def firewall(request: Request) -> tuple[int, Mapping[str, str], bytes]:
+        if b"<script>" in request.body:
+            return 403, {"Content-Type": "text/html"}, HTML
+        answer = Outgoing(LOOPBACK, total_seconds=15).post(crm.url + request.path, request.body, request.headers)
+        return answer.status, {"Content-Type": "application/json"}, answer.body
+
+    source = {"source": "google", "medium": "cpc", "campaign": "<script>"}
+    with receiver(firewall) as inbox:
+        answer, _ = crm.send(crm.message(call={"source": source}, config={"url": inbox.url}))
+    assert "without campaign_id" in answer["warning"]
+    assert crm.lead(answer["record"])["campaign_id"] is False
 
 
 MODEL = (
@@ -103,7 +119,7 @@ def test_only_odoos_own_words_about_key_and_model_concern_the_account(
     with receiver(lambda request: (status, {}, content)) as inbox:
         message = Crm(inbox.url, "db", "the-key", "").message(deadline=time.monotonic() + 5)
         with pytest.raises(DeliveryError) as refused:
-            OdooClient(Outgoing(LOOPBACK), message).search("crm.lead", [], ["id"])
+            OdooClient(Outgoing(LOOPBACK), Access.of(message)).search("crm.lead", [], ["id"])
     assert (refused.value.refused_account, refused.value.permanent) == (concerns_the_account, permanent)
 
 
@@ -112,7 +128,12 @@ def test_a_refused_key_loses_no_lead(office: Office, crm: Crm) -> None:
         scenario = session.get_one(Scenario, office.scenario_id)
         config = {"url": crm.url, "database": crm.database}
         make_integration(session, scenario, "crm", "odoo", sealed=office.server.keys.seal("expired"), config=config)
-        fan_out(session, make_call(session, scenario, caller=crm.caller, ended_at=NOW), "call.ended", NOW)
+        fan_out(
+            session,
+            make_call(session, scenario, caller=crm.caller, ended_at=NOW, sid=f"CA{crm.caller[1:]}"),
+            "call.ended",
+            NOW,
+        )
     worker, now = office.worker(), NOW
     for _ in range(len(PAUSES) + 2):
         worker.run_once(now)

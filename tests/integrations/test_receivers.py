@@ -1,5 +1,6 @@
 """R10: what a CRM lacks is told: by the delivery, on its page, and by one e-mail until it worked again."""
 
+import secrets
 import threading
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -43,7 +44,8 @@ class Desk:
         """A call of somebody new, delivered a minute after the last one."""
         self.now += timedelta(minutes=1)
         with self.office.database.writing() as session:
-            call = make_call(session, session.get_one(Scenario, scenario_id), caller=caller or new_number())
+            scenario, sid = session.get_one(Scenario, scenario_id), f"CA{secrets.token_hex(16)}"
+            call = make_call(session, scenario, caller=caller or new_number(), sid=sid)
             fan_out(session, call, "call.ended", self.now)
             call_id = call.id
         self.office.worker().run_once(self.now)

@@ -80,9 +80,18 @@ def test_secrets_are_sealed_and_never_come_back(office: Office, part: Integratio
             "url": "https://crm.example.com",
             "database": "main",
             "manager": "",
+            "team": "",
+            "stage": "",
+            "phone_fields": "",
             "fields": {},
             "only_new_customers": True,
             "not_while_open": True,
+            "reopen_lost": False,
+            "answered_only": False,
+            "longer_than": 0,
+            "first_call_only": False,
+            "withheld_leads": False,
+            "callback_task": True,
         },
     }
     for slot, secret in (("webhook_end", WEBHOOK_SECRET), ("ga4", "s3cret"), ("crm", "k3y")):
@@ -249,7 +258,7 @@ def test_the_form_reads_back_what_the_api_shows(office: Office, part: Integratio
         "integrations.crm.url": "https://crm.example.com",
         "integrations.crm.database": "main",
         "integrations.crm.key": "k3y",
-        "integrations.crm.manager": "bob@garden.example",
+        "integrations.crm.longer_than": "30",
         "integrations.crm.fields": "name = Call from {phone}\n\ncontact_name={source}",
         "integrations.crm.not_while_open": "1",
     }
@@ -261,6 +270,7 @@ def test_the_form_reads_back_what_the_api_shows(office: Office, part: Integratio
     assert set(found) == {"webhook_end", "crm"}
     assert found["crm"]["fields"] == {"name": "Call from {phone}", "contact_name": "{source}"}
     assert (found["crm"]["only_new_customers"], found["crm"]["not_while_open"]) == (False, True)
+    assert found["crm"]["longer_than"] == 30
 
 
 def test_what_is_typed_stays_typed_although_its_slot_is_not_decided(part: IntegrationsPart) -> None:

@@ -17,7 +17,7 @@ from router.db import insert_new
 from router.lib.crypto import KeyRing, SealBroken
 from router.lib.formats import parse_int
 from router.lib.phones import phone_or
-from router.scenarios.documents import scenario_document
+from router.scenarios.documents import AskFirst, scenario_document
 from router.scenarios.lint import Finding, lint
 from router.scenarios.models import Scenario, ScenarioDraft, TrackingNumber
 from router.scenarios.numbers.inventory import add_numbers, present_numbers
@@ -283,5 +283,7 @@ def try_out(editor: Editor) -> tuple[dict[str, str], list[Finding]]:
             return {}, lint(change.session, change.server, editor.project, scenario.id, document)
         except Refused as refusal:
             return refusal.errors, []
+        except AskFirst:  # it is asked when the draft is saved
+            return {}, []
         finally:
             attempt.rollback()

@@ -18,24 +18,25 @@ from router.accounts.sessions import require_person
 from router.carriers.base import NumberKind
 from router.lib.formats import format_count, format_duration, parse_int
 from router.lib.phones import BadPhone, cost_warning, country_of, display, international, phone_or, read_destination
-from router.scenarios.documents import numbers_by_scenario, scenario_document
+from router.scenarios.documents import Pressed, asking, numbers_by_scenario, scenario_document
 from router.scenarios.enable import buying_of, enabling_of, searching
 from router.scenarios.flow_picture import draw
 from router.scenarios.flow_words import DAY_NAMES, KINDS, told
 from router.scenarios.flows import DEFAULT_RING_SECONDS, LONG_RING_SECONDS, steps_in, tracking_among
 from router.scenarios.lint import Finding, lint
 from router.scenarios.matching import format_error
-from router.scenarios.models import Scenario, TrackingNumber
+from router.scenarios.models import Scenario, ScenarioDraft, TrackingNumber
 from router.scenarios.numbers.compliance import kinds_of
 from router.scenarios.numbers.inventory import free_numbers, taken_numbers
 from router.scenarios.numbers.search import Lack, Market, bundles_lacking, look_around
 from router.scenarios.schema import BuyingDocument
-from router.scenarios.service import connect_scenario, find_scenario
+from router.scenarios.service import Secrets, connect_scenario, find_scenario
 from router.scenarios.sounds import sounds_of
 from router.scenarios.wizard.drafts import (
     Editor,
     find_draft,
     forget_draft,
+    keep,
     keep_step,
     open_editor,
     save,
@@ -93,6 +94,8 @@ def edit(step: str, **which: int) -> Page:
     verb, _, argument = form.get("do", "apply" if editor.scenario else "continue").partition(".")
     if verb == "keep":
         return _page(editor, typed)
+    if verb == "part":
+        return _press(editor, typed, *argument.split(".", 1))
     if verb == "continue":
         found, _ = try_out(editor)
         errors = {field: sentence for field, sentence in found.items() if field == "title" or step_of(field) is typed}
@@ -137,6 +140,24 @@ def discard(**which: int) -> Response:
     return redirect(editor.address(STEPS[0].name))
 
 
+def _press(editor: Editor, step: Step, name: str, action: str = "") -> Page:
+    """A button of a part's form: what was typed is kept already, and what the button makes of it as well."""
+    parts = [part for part in current_server().scenario_parts if part.name == name]
+    if not parts or editor.draft is None:
+        raise Problem(404, "There is no such button.")
+    typed = editor.values["integrations"]
+    kept, manager = typed["parts"], str(typed.get("manager") or "")
+    scenario_id = editor.scenario.id if editor.scenario else None
+    pressed = parts[0].press(editor.project, scenario_id, manager, kept.get(name), action)
+    if pressed.typed is not None:
+        kept[name] = pressed.typed
+        with changing() as change:
+            draft = change.session.get_one(ScenarioDraft, editor.draft.id, with_for_update=True)
+            keep(change.server.keys, draft, editor.values, step.place, change.now)
+    page = _page(editor, step, pressed.errors, pressed=pressed)
+    return (page, 422) if pressed.errors else page
+
+
 def _save(editor: Editor, step: Step, verb: str, argument: str) -> Page:
     """Stores the draft and forgets it; secrets that were made are shown this once, on the page that answers.
 
@@ -146,10 +167,15 @@ def _save(editor: Editor, step: Step, verb: str, argument: str) -> Page:
     version = editor.version if before else None
     if before is not None and verb == "over" and (over := parse_int(argument)) is not None:
         version = over
-    try:
+
+    def attempt() -> tuple[Scenario, Secrets]:
         with changing() as change:
-            scenario, secrets = save(change, editor, version)
+            stored = save(change, editor, version)
             forget_draft(change.session, editor)
+            return stored
+
+    try:
+        scenario, secrets = asking(attempt)
     except Refused as refusal:
         steps = {step_of(field) for field in refusal.errors if field != "title"}
         if step in steps or not steps:
@@ -178,7 +204,13 @@ def _save(editor: Editor, step: Step, verb: str, argument: str) -> Page:
     return redirect(following)
 
 
-def _page(editor: Editor, step: Step, errors: Mapping[str, str] | None = None, findings: Sequence[Finding] = ()) -> str:
+def _page(
+    editor: Editor,
+    step: Step,
+    errors: Mapping[str, str] | None = None,
+    findings: Sequence[Finding] = (),
+    pressed: Pressed | None = None,
+) -> str:
     server, scenario, values = current_server(), editor.scenario, editor.values
     forms = ScenarioForms(values)
     summary = forms.place(errors or {})
@@ -217,7 +249,10 @@ def _page(editor: Editor, step: Step, errors: Mapping[str, str] | None = None, f
             typed = values["integrations"]["parts"]
             sections = [part for part in server.scenario_parts if part.form_template]
             parts = [(part, *part.veiled(typed.get(part.name))) for part in sections]
-            shown = {"parts": parts, "told": [sentence for part, value, _ in parts for sentence in part.preview(value)]}
+            shown = {"parts": parts, "pressed": pressed}
+            shown["beside"] = {part.name: part.beside(session, editor.project, value) for part, value, _ in parts}
+            shown["people"] = [choice for beside in shown["beside"].values() for choice in beside.get("people", ())]
+            shown |= {"told": [sentence for part, value, _ in parts for sentence in part.preview(value)]}
         else:
             shown = {"regions": server.settings.geoip is not None}
     return render_template(

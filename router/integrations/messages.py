@@ -77,7 +77,7 @@ def _build(
     text_messages = {text.id: text for text in texts}
     for_crm = [row.Integration for row in integrations.values() if row.Integration.slot == CRM.name]
     leads = _known_leads(session, {_account(one) for one in for_crm}, calls)
-    earlier = _references_of_ends(session, {one.id for one in for_crm}, claims)
+    ends = _references_of_ends(session, {one.id for one in for_crm}, claims)
     secrets = {
         row.Integration.id: server.keys.unseal(row.Integration.sealed) if row.Integration.sealed else ""
         for row in integrations.values()
@@ -135,7 +135,7 @@ def _build(
                 visit_last_sign=visit.last_sign_at if visit else None,
                 known_lead=min(known)[1] if known else None,
                 country=project.country,
-                earlier=earlier.get((integration.id, call.id), {}) if job.event == "call.updated" else {},
+                earlier=ends.get((integration.id, call.id), {}) if job.event == "call.updated" else {},
                 managers=(row.manager, str(integration.config.get("manager") or "")),
                 **common,
             )

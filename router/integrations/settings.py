@@ -272,7 +272,17 @@ class IntegrationsPart:
     def copy(self, session: Session, project: Project, original_id: int, copy_id: int, now: datetime) -> None:
         """The secrets go where they went before: a copy has the same receivers."""
         for row in _stored(session, original_id).values():
-            kept = ("slot", "kind", "receiver", "account", "config", "sealed", "sealed_before", "earlier_until", "events")
+            kept = (
+                "slot",
+                "kind",
+                "receiver",
+                "account",
+                "config",
+                "sealed",
+                "sealed_before",
+                "earlier_until",
+                "events",
+            )
             same = {name: getattr(row, name) for name in kept}
             session.add(Integration(project_id=project.id, scenario_id=copy_id, created_at=now, **same))
         session.flush()

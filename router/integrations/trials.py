@@ -18,7 +18,7 @@ from router.accounts.models import Project
 from router.accounts.sessions import require_person, require_token
 from router.attribution.models import Visit
 from router.integrations.base import Message, Trial, Vendor
-from router.integrations.crm import placeholder_values
+from router.integrations.crm.placeholders import placeholder_values
 from router.integrations.models import Integration
 from router.integrations.outbox import full_call_documents
 from router.integrations.vendors import VENDORS, slots

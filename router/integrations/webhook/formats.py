@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from router.integrations.base import Message
-from router.integrations.crm import fill, unknown_placeholder
+from router.integrations.crm.placeholders import fill, unknown_placeholder
 from router.lib.phones import country_of, international
 from router.voice.models import Status
 from router.web.errors import iso

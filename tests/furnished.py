@@ -17,6 +17,7 @@ from router.attribution.pool.choice import learn
 from router.attribution.upkeep.service import Limits, Pool, decide
 from router.config import Settings
 from router.db import Database
+from router.integrations.models import DeliveryAttempt
 from router.lib.crypto import KeyRing
 from router.scenarios.models import Holiday, Scenario, TrackingNumber
 from router.server import Server
@@ -242,6 +243,8 @@ def a_dead_delivery(session: Session, actors: Cast) -> dict[str, Any]:
     webhook = make_integration(session, scenario, receiver="webhook:1:hooks.example.com", config=config)
     dead: dict[str, Any] = {"state": "dead", "reason": "The receiver answered 410.", "done_at": None}
     delivery = make_delivery(session, make_call(session, scenario), webhook, **dead)
+    said = {"message": "The receiver answered 410. Gone.", "answer": "Gone. This address is not used any more."}
+    session.add(DeliveryAttempt(delivery_id=delivery.id, at=NOW, milliseconds=41, status=410, outcome="dead", **said))
     return {"delivery_id": delivery.id, "slot": webhook.slot}
 
 

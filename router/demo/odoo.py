@@ -487,8 +487,8 @@ class OdooFake:
         return self.uuid if key == "database.uuid" else False
 
     def merge_opportunity(self, model: str, ids: list[int]) -> list[int]:
-        """The first one stays; the notes of the others go there, and what the first has not."""
-        master, *others = ids
+        """Of leads that are as likely to be won the oldest stays; the notes of the others go there, and what it has not."""
+        master, *others = sorted(ids)
         for number in others:
             lead = self.records.get(model, number)
             for note in self.records.tables["mail.message"].values():

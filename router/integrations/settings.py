@@ -342,10 +342,11 @@ class IntegrationsPart:
         for form in self.form(typed):
             if form.slot is CRM:
                 value = self.member(typed).get(CRM.name) or dict(form.value)
+                receiver = None  # nobody knows yet where it goes
                 with suppress(Problem):
                     settings = parse(form.vendor.settings, {name: value[name] for name in value if name != "kind"})
                     receiver = form.vendor.receiver(project.id, settings)
-                    return beside_form(session, project, form.vendor, receiver, value)
+                return beside_form(session, project, form.vendor, receiver, value)
         return {}
 
     def crm_buttons(

@@ -8,8 +8,10 @@ from wsgiref.simple_server import WSGIServer, make_server
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
+from sqlalchemy import delete
 
 from router.demo.odoo import OdooFake
+from router.scenarios.models import ScenarioDraft
 from tests.browser.accessibility import judge
 from tests.browser.pictures import picture
 from tests.browser.test_pages import Site, running
@@ -33,6 +35,12 @@ def odoo() -> Iterator[tuple[OdooFake, str]]:
         yield fake, f"http://127.0.0.1:{server.server_address[1]}"
         server.shutdown()
         thread.join()
+
+
+@pytest.fixture(autouse=True)
+def no_drafts_before(site: Site) -> None:
+    with site.server.database.writing() as session:
+        session.execute(delete(ScenarioDraft))
 
 
 def press(page: Page, name: str) -> None:

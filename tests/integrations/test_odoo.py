@@ -221,9 +221,9 @@ def test_a_crash_before_the_answer_waits_for_odoos_own_limit_and_makes_nothing_t
 
 
 def test_a_lead_that_was_merged_away_is_known_by_its_notes_which_went_along(crm: Crm) -> None:
+    master = crm.make("crm.lead", name="Garden", phone=new_number())
     crm.send(crm.message())
     (lead,) = crm.leads()
-    master = crm.make("crm.lead", name="Garden", phone=new_number())
     crm.ask("crm.lead", "merge_opportunity", ids=[master, lead["id"]])
     assert crm.leads() == []
     answer, _ = crm.send(crm.message())
@@ -233,10 +233,10 @@ def test_a_lead_that_was_merged_away_is_known_by_its_notes_which_went_along(crm:
 
 
 def test_a_lead_that_is_merged_away_before_its_second_attempt_gets_no_second_lead_and_no_second_note(crm: Crm) -> None:
+    master = crm.make("crm.lead", name="Garden", phone=new_number())
     message = crm.message()
     crm.send(message)
     (lead,) = crm.leads()
-    master = crm.make("crm.lead", name="Garden", phone=new_number())
     crm.ask("crm.lead", "merge_opportunity", ids=[master, lead["id"]])
     answer, _ = crm.again(message, reference={"creating": True}, known_lead=None)
     assert answer["record"] == master

@@ -45,7 +45,7 @@ class CrmSettings(BaseModel):
     manager: Chosen = Field(
         "",
         title="Responsible for new leads",
-        description="A person of the CRM. Empty: the lead belongs to nobody, and most CRMs show it to no seller.",
+        description="A person of the CRM. Without one the lead belongs to nobody, and most CRMs show it to no seller.",
     )
     only_new_customers: bool = Field(True, title="A lead only for a new customer")
     not_while_open: bool = Field(True, title="No new lead while a deal of the same number is open")

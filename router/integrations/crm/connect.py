@@ -229,15 +229,16 @@ def sample_values(session: Session, project: Project) -> dict[str, str]:
 
 
 def beside_form(
-    session: Session, project: Project, vendor: Vendor, receiver: str, config: Mapping[str, Any]
+    session: Session, project: Project, vendor: Vendor, receiver: str | None, config: Mapping[str, Any]
 ) -> dict[str, Any]:
     """What the CRM's form shows: whose it is and since when that is known, choices by the settings they are for, and filled fields."""
     if connector_of(vendor) is None:
         return {}
-    account = known_account(session, project.id, receiver)
+    account = known_account(session, project.id, receiver) if receiver is not None else None
     choices = choices_of(account)
     chosen_from: Mapping[str, str] = getattr(vendor.settings, "chosen_from", {})
     fields = config.get("fields") or {}
+    fields = fields if isinstance(fields, Mapping) else {}
     values = sample_values(session, project) if fields else {}
     return {
         "account": account,

@@ -32,9 +32,9 @@ class OdooSettings(crm.CrmSettings):
     team: crm.Chosen = Field(
         "",
         title="Sales team",
-        description="Empty: that of the responsible person. Without both no seller sees the lead.",
+        description="Otherwise that of the responsible person. Without both no seller sees the lead.",
     )
-    stage: crm.Chosen = Field("", title="Stage of new leads", description="Empty: the first one.")
+    stage: crm.Chosen = Field("", title="Stage of new leads", description="Otherwise the first one.")
     phone_fields: Annotated[
         str, StringConstraints(strip_whitespace=True, max_length=200, pattern=r"^[a-z0-9_, ]*$")
     ] = Field(

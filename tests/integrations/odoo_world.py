@@ -87,8 +87,8 @@ class OdooWorld(World):
             Lead(
                 lead["id"],
                 lead["user_id"] and lead["user_id"][0],
-                self._count("mail.message", "body", lead["id"], "Call id: "),
-                self._count("mail.activity", "note", lead["id"], "Call id: "),
+                self._count("mail.message", "body", lead["id"], f"Call from {self.caller} to "),
+                self._count("mail.activity", "note", lead["id"], f"Call from {self.caller} to "),
                 lead["active"],
             )
             for lead in found

@@ -17,6 +17,7 @@ from router.integrations.base import Slot, Vendor
 from router.integrations.models import OPEN_STATES, Delivery, DeliveryState, Integration
 from router.integrations.receivers import try_at_once
 from router.integrations.vendors import VENDORS, receivers_of
+from router.integrations.wakeups import wake_after_commit
 from router.server import Server
 from router.statements import Statement, given
 from router.voice.calls import CALL_EVENTS, call_documents, caller_of, calls_announced, name_of
@@ -226,7 +227,9 @@ def on_call_event(sender: Any, *, session: Session, event: str, call: Call, now:
 
 
 def on_calls_announced(sender: Any, *, session: Session) -> None:
-    fan_out_all(session, session.info.pop(DUE, {}).values())
+    if due := session.info.pop(DUE, {}):
+        fan_out_all(session, due.values())
+        wake_after_commit(session, sender.settings)
 
 
 DUE = "due_deliveries"

@@ -70,7 +70,9 @@ def next_attempt(attempts: int, now: datetime, chance: float, retry_after: float
 LEASE = timedelta(seconds=60)
 """Longer than any attempt may last (20 s), so that nobody takes over what is still being sent."""
 MOST_OF_ONE = 16
-"""Deliveries of one integration in one claim, and under way to one receiver."""
+"""Requests under way to one receiver."""
+MOST_CLAIMED = 48
+"""Deliveries of one integration in one claim."""
 ACCOUNT_PAUSE = timedelta(minutes=30)
 DATABASE_PAUSE = timedelta(seconds=10)
 """After our own database failed: that says nothing of the receiver."""
@@ -305,7 +307,7 @@ def _due(dialect: str, *, tried: bool = False) -> Executable:
         ~waits,
         *conditions,
     )
-    return statement.order_by(delivery.c.next_at, delivery.c.id).limit(1 if tried else MOST_OF_ONE)
+    return statement.order_by(delivery.c.next_at, delivery.c.id).limit(1 if tried else MOST_CLAIMED)
 
 
 _DUE = Statement(_due, tuple)
@@ -524,10 +526,12 @@ def _note_health(session: Session, ended: Iterable[tuple[DeliveryClaim, Outcome,
     by_receiver: dict[str, list[tuple[DeliveryClaim, Outcome, str]]] = {}
     for end in ended:
         by_receiver.setdefault(end[0].job.receiver, []).append(end)
+    is_known = select(ReceiverHealth.receiver).where(ReceiverHealth.receiver.in_(by_receiver))
+    known = set(session.scalars(is_known)) if by_receiver else set()
     for receiver in sorted(by_receiver):  # in one order for all workers
         rows = by_receiver[receiver]
         successes = [index for index, (_, outcome, _) in enumerate(rows) if outcome.kind == DeliveryState.DONE]
-        if successes:
+        if successes and receiver in known:
             note_success(session, receiver, was_failing=any(rows[index][0].failing for index in successes))
         for index, (one, outcome, recorded) in enumerate(rows):
             if one.is_probe and outcome.kind != DeliveryState.DONE:

@@ -8,9 +8,9 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import structlog
 
@@ -20,7 +20,6 @@ from router.integrations.base import DeliveryError, Expired, Sender, Skipped
 from router.integrations.messages import Built, build_messages
 from router.integrations.models import DeliveryState
 from router.integrations.queue import (
-    LEASE,
     LOST,
     MOST_OF_ONE,
     DeliveryClaim,
@@ -36,12 +35,13 @@ from router.integrations.queue import (
     take_back_lost,
 )
 from router.integrations.vendors import VENDORS
+from router.integrations.wakeups import folder_of, woken
 from router.lib.http_client import Outgoing
 from router.lib.tls import trusted_authorities
 from router.server import Server
 from router.voice.clocks import MachineClock
 
-THREADS = 48
+THREADS = 96
 POLL_SECONDS = 0.5
 GATHER_SECONDS = 0.005
 """What ends meanwhile is written down together."""
@@ -53,6 +53,9 @@ FIRST_AT_ONCE = 2
 SLOW_SECONDS = 2.0
 """A receiver that has not answered for so long gets few at once, and none of the threads that are kept for others."""
 SLOW_AT_ONCE = 4
+QUICK_MILLISECONDS = 500
+LONGEST_WAIT = 5.0
+"""Seconds from its claim for which an attempt waits for its turn: what is left of its time has to suffice, and its lease must not end."""
 CLOCK_TOLERANCE = timedelta(seconds=5)
 RECOVERY_SECONDS = 10.0
 """After the database was away, the leases of others are not taken back before their workers could write down how their attempts ended."""
@@ -80,18 +83,25 @@ class Pace:
     under_way: int = 0
     under_way_failing: int = 0
     """Of these, those that began when the receiver was known to fail."""
+    is_quick: bool = False
+    """It has just taken one at once: twice as many more are claimed ahead, and wait here for their turn."""
+    sending: int = 0
+    ahead: deque["Attempt"] = field(default_factory=deque)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    """Of the last two."""
 
     def take(self, outcome: Outcome) -> None:
+        self.is_quick = outcome.kind == DeliveryState.DONE and outcome.milliseconds < QUICK_MILLISECONDS
         if outcome.kind == DeliveryState.DONE:
             self.limit = min(self.limit + 1, MOST_OF_ONE)
         elif outcome.kind in ("retry", DeliveryState.UNCONFIRMED) and not outcome.not_tried:
             self.limit = max(self.limit / 2, 1.0)
 
 
-@dataclass(frozen=True)
-class UnderWay:
+class Attempt(NamedTuple):
     claim: DeliveryClaim
-    since: float
+    built: Built
+    claimed: float
     """Monotonic."""
 
 
@@ -114,7 +124,9 @@ class DeliveryWorker:
         self.threads = threads
         self.chance = chance
         self._wake = threading.Event()
-        self._under_way: dict[Future[None], UnderWay] = {}
+        self._under_way: dict[int, Attempt] = {}
+        """By the ids of deliveries: those that are being sent, or wait for their turn."""
+        self._threads: set[Future[None]] = set()
         self._ended: deque[tuple[DeliveryClaim, Outcome]] = deque()
         """What senders have told, and nobody has taken yet."""
         self._unwritten: list[tuple[DeliveryClaim, Outcome]] = []
@@ -137,7 +149,7 @@ class DeliveryWorker:
         with ThreadPoolExecutor(self.threads, "delivery") as pool:
             while begun := self._begin(pool, lambda: now, looks=True):
                 made += begun
-                wait(self._under_way)
+                wait(self._threads)
                 self._write_ended(lambda: now)
         unexpected, self._unexpected = self._unexpected, []
         if unexpected:
@@ -147,14 +159,17 @@ class DeliveryWorker:
     def run(self, stop: threading.Event) -> None:
         """Sends what becomes due until `stop` is set; then finishes what is under way."""
         self._takes_back_from = time.monotonic() + RECOVERY_SECONDS
-        with ThreadPoolExecutor(self.threads, "delivery") as pool:
+        with (
+            woken(folder_of(self.server.settings), self._wake.set),
+            ThreadPoolExecutor(self.threads, "delivery") as pool,
+        ):
             while not stop.is_set():
                 self._wake.clear()
                 self._turn(pool)
                 if self._wake.wait(POLL_SECONDS):
                     time.sleep(GATHER_SECONDS)
             until = time.monotonic() + self.outgoing.total_seconds + LATE_SECONDS
-            wait(self._under_way, timeout=self.outgoing.total_seconds + LATE_SECONDS)
+            wait(self._threads, timeout=self.outgoing.total_seconds + LATE_SECONDS)
             while not self._write_safely() and time.monotonic() < until:
                 time.sleep(POLL_SECONDS)
         self.outgoing.close()
@@ -219,7 +234,7 @@ class DeliveryWorker:
                 with self.server.database.writing() as session:
                     take_back_lost(session, now)
                     due = look(session, now)
-        slow = {one.claim.job.receiver for one in self._under_way.values() if monotonic - one.since > SLOW_SECONDS}
+        slow = {one.claim.job.receiver for one in self._under_way.values() if monotonic - one.claimed > SLOW_SECONDS}
         # at most half of the threads wait for receivers that fail or do not answer
         kept = sum(one.claim.failing or one.claim.job.receiver in slow for one in self._under_way.values())
         slots = {one.receiver: self._slots(one.receiver, one.receiver in slow) for one in due}
@@ -246,7 +261,9 @@ class DeliveryWorker:
             return FIRST_AT_ONCE
         if pace.under_way_failing:
             return 0
-        return max(min(int(pace.limit), SLOW_AT_ONCE if is_slow else MOST_OF_ONE) - pace.under_way, 0)
+        if is_slow:
+            return max(min(int(pace.limit), SLOW_AT_ONCE) - pace.under_way, 0)
+        return max(int(pace.limit) * (3 if pace.is_quick else 1) - pace.under_way, 0)
 
     def _send(self, pool: ThreadPoolExecutor, claims: Sequence[DeliveryClaim], clock: Clock) -> None:
         deadline, since = self.outgoing.deadline(), time.monotonic()
@@ -275,8 +292,14 @@ class DeliveryWorker:
             elif one.id in once and one.id not in marked:
                 self._ended.append((one, Outcome("retry", not_tried=True)))  # somebody else has it
             else:
-                future = pool.submit(self._attempt, one, built[one.id], since)
-                self._under_way[future] = UnderWay(one, since)
+                attempt = self._under_way[one.id] = Attempt(one, built[one.id], since)
+                pace = self._paces[one.job.receiver]
+                with pace.lock:
+                    pace.ahead.append(attempt)
+                    is_turn = pace.sending < int(pace.limit)
+                    pace.sending += is_turn
+                if is_turn:
+                    self._threads.add(pool.submit(self._work_off, pace))
 
     def _keeper(self, claim: DeliveryClaim, clock: Clock) -> Callable[[dict[str, Any]], None]:
         def keep(steps: dict[str, Any]) -> None:
@@ -289,16 +312,24 @@ class DeliveryWorker:
 
         return keep
 
-    def _attempt(self, claim: DeliveryClaim, built: Built, claimed: float) -> None:
-        """In a thread of the pool: how the attempt ended is told to the one that writes it down."""
+    def _work_off(self, pace: Pace) -> None:
+        """In a thread of the pool: what waits for one receiver, one after the other."""
+        while True:
+            with pace.lock:
+                if not pace.ahead:
+                    pace.sending -= 1
+                    return
+                attempt = pace.ahead.popleft()
+            self._attempt(attempt)
+
+    def _attempt(self, attempt: Attempt) -> None:
+        """How it ended is told to the thread that writes it down."""
         began = time.monotonic()
-        if began - claimed > LEASE.total_seconds() - self.outgoing.total_seconds - LATE_SECONDS:
-            outcome = Outcome(
-                "retry", "This server was too busy to send it.", not_tried=True
-            )  # the lease may end meanwhile
+        if began - attempt.claimed > LONGEST_WAIT:
+            outcome = Outcome("retry", "It did not get its turn in time.", not_tried=True)
         else:
-            outcome = self._deliver(claim, built)
-        self._end(claim, replace(outcome, milliseconds=int((time.monotonic() - began) * 1000)))
+            outcome = self._deliver(attempt.claim, attempt.built)
+        self._end(attempt.claim, replace(outcome, milliseconds=int((time.monotonic() - began) * 1000)))
 
     def _end(self, claim: DeliveryClaim, outcome: Outcome) -> None:
         self._ended.append((claim, outcome))
@@ -357,11 +388,11 @@ class DeliveryWorker:
         Raises:
             Exception: it is away.
         """
-        for future in [future for future in self._under_way if future.done()]:
-            del self._under_way[future]
+        self._threads = {future for future in self._threads if not future.done()}
         while self._ended:
             one, outcome = self._ended.popleft()
             self._unwritten.append((one, outcome))
+            self._under_way.pop(one.id, None)
             pace = self._paces[one.job.receiver]
             pace.under_way -= 1
             pace.under_way_failing -= one.failing

@@ -105,18 +105,16 @@ class Outgoing:
     clock: Callable[[], float] = field(default=time.monotonic, kw_only=True)
     keep_alive: int = field(default=0, kw_only=True)
     """How many connections are kept for the next request to the same receiver; `close` ends them."""
-    _pool: httpcore.ConnectionPool | None = field(default=None, init=False, repr=False)
+    _kept: "_Connections" = field(init=False, repr=False)
     _thread: threading.local = field(default_factory=threading.local, init=False, repr=False)
     """`attempt`: the request that this thread is at; `has_sent`: see there."""
 
     def __post_init__(self) -> None:
-        if self.keep_alive:
-            self._pool = self._open(self.keep_alive)
+        self._kept = _Connections(self.keep_alive)
 
     def close(self) -> None:
         """Ends the connections that are kept."""
-        if self._pool is not None:
-            self._pool.close()
+        self._kept.close()
 
     def begin(self) -> None:
         """Something new begins in this thread, of which nothing was sent yet."""
@@ -126,16 +124,6 @@ class Outgoing:
     def has_sent(self) -> bool:
         """Whether a byte of a request has left since `begin`, in this thread."""
         return bool(getattr(self._thread, "has_sent", False))
-
-    def _open(self, kept: int) -> httpcore.ConnectionPool:
-        return httpcore.ConnectionPool(
-            ssl_context=self.tls,
-            network_backend=_GuardedBackend(self._thread, self.allow_private, self.resolver),
-            http2=False,
-            max_connections=max(kept, 1),
-            max_keepalive_connections=kept,
-            keepalive_expiry=KEPT_SECONDS,
-        )
 
     def deadline(self) -> float:
         """The moment (of `clock`, in seconds) at which requests that begin now have to be over."""
@@ -168,16 +156,26 @@ class Outgoing:
         """
         check_literal(url, self.allow_private)
         common = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity"}
-        if self._pool is None:
+        if not self.keep_alive:
             common["Connection"] = "close"
         request = httpx.Request(method, url, content=content, headers={**common, **headers})
         scheme, clock = request.url.scheme, self.clock
         attempt = self._thread.attempt = _Attempt(deadline if deadline is not None else self.deadline(), clock, scheme)
         try:
-            if self._pool is not None:
-                return _exchange(self._pool, request, self.answer_limit, sink)
-            with self._open(0) as pool:
-                return _exchange(pool, request, self.answer_limit, sink)
+            address = _address_of(request)
+            connection = self._kept.take(address.origin) or httpcore.HTTPConnection(
+                address.origin,
+                ssl_context=self.tls,
+                keepalive_expiry=KEPT_SECONDS,
+                network_backend=_GuardedBackend(self._thread, self.allow_private, self.resolver),
+            )
+            try:
+                answer = _exchange(connection, address, request, self.answer_limit, sink)
+            except BaseException:
+                connection.close()
+                raise
+            self._kept.give(address.origin, connection)
+            return answer
         except OutgoingError:
             raise
         except httpcore.TimeoutException:
@@ -309,14 +307,70 @@ class _LimitedStream(httpcore.NetworkStream):
         return self.stream.get_extra_info(info)
 
 
-def _exchange(pool: httpcore.ConnectionPool, request: httpx.Request, limit: int, sink: Sink | None) -> Answer:
-    address = httpcore.URL(
+class _Connections:
+    """Connections for the next request to the same scheme, host and port, at most so many. By place: httpcore's own pool looks at each of
+    its connections for every request, whomever it is for."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._lock = threading.Lock()
+        self._idle: dict[tuple[bytes, bytes, int], list[httpcore.HTTPConnection]] = {}
+        self._amount = 0
+
+    def take(self, origin: httpcore.Origin) -> httpcore.HTTPConnection | None:
+        """The one that was used last, unless the other side has ended it, or it is too old."""
+        while True:
+            with self._lock:
+                idle = self._idle.get(_place_of(origin))
+                if not idle:
+                    return None
+                connection = idle.pop()
+                self._amount -= 1
+            if not connection.has_expired():
+                return connection
+            connection.close()
+
+    def give(self, origin: httpcore.Origin, connection: httpcore.HTTPConnection) -> None:
+        """Keeps it if it can be used again and there is room, else ends it."""
+        if connection.is_idle() and self._amount < self._most:
+            with self._lock:
+                self._idle.setdefault(_place_of(origin), []).append(connection)
+                self._amount += 1
+            return
+        connection.close()
+        if self._amount >= self._most:
+            self._end(lambda kept: kept.has_expired())
+
+    def close(self) -> None:
+        self._end(lambda kept: True)
+
+    def _end(self, is_over: Callable[[httpcore.HTTPConnection], bool]) -> None:
+        with self._lock:
+            ended = [kept for idle in self._idle.values() for kept in idle if is_over(kept)]
+            left = {place: [kept for kept in idle if kept not in ended] for place, idle in self._idle.items()}
+            self._idle = {place: idle for place, idle in left.items() if idle}
+            self._amount -= len(ended)
+        for kept in ended:
+            kept.close()
+
+
+def _place_of(origin: httpcore.Origin) -> tuple[bytes, bytes, int]:
+    return origin.scheme, origin.host, origin.port
+
+
+def _address_of(request: httpx.Request) -> httpcore.URL:
+    return httpcore.URL(
         scheme=request.url.raw_scheme,
         host=request.url.raw_host,
         port=request.url.port,
         target=request.url.raw_path,
     )
-    with pool.stream(request.method, address, headers=request.headers.raw, content=request.content) as response:
+
+
+def _exchange(
+    connection: httpcore.HTTPConnection, address: httpcore.URL, request: httpx.Request, limit: int, sink: Sink | None
+) -> Answer:
+    with connection.stream(request.method, address, headers=request.headers.raw, content=request.content) as response:
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}
         body, amount, is_complete = bytearray(), 0, True
         take: Sink = body.extend

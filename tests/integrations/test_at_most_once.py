@@ -1,5 +1,6 @@
 """R11: what may have arrived at a receiver that cannot tell a repeat is not sent again, and what was answered is not forgotten."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -272,7 +273,8 @@ def test_an_attempt_that_waited_too_long_for_its_turn_is_not_made(
     sending = worker(office, webhook=hook)
     (one,) = claims(office.database)
     sending._paces[one.job.receiver] = worker_module.Pace(under_way=1)
-    sending._attempt(one, Skipped("never looked at"), claimed=worker_module.time.monotonic() - LEASE.total_seconds())
+    claimed = time.monotonic() - worker_module.LONGEST_WAIT - 1
+    sending._attempt(worker_module.Attempt(one, Skipped("never looked at"), claimed))
     sending._write_ended(lambda: NOW)
     assert hook.told == []
     assert (only(office).state, only(office).attempts) == ("pending", 0)

@@ -32,7 +32,7 @@ from router.integrations.forgetting import connect_forgetting
 from router.integrations.outbox import connect_receivers
 from router.integrations.settings import IntegrationsPart
 from router.integrations.text_messages import message_pages, messages_api
-from router.integrations.trials import receiver_pages, receivers_api
+from router.integrations.trials import receivers_api
 from router.integrations.views import deliveries, deliveries_api
 from router.operations import configure_logs, init_operations, key_fits, operations
 from router.reports.accuracy.views import accuracy_api, accuracy_page
@@ -97,7 +97,6 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     scenario_actions_api,
     deliveries,
     deliveries_api,
-    receiver_pages,
     receivers_api,
     hooks,
     voice_hooks.hooks,

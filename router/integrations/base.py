@@ -185,6 +185,8 @@ class Vendor:
     """One caller's calls are delivered one after the other."""
     try_out: Callable[[Outgoing, Message], Trial] | None = None
     """Tests typed settings, on an example of a call; nothing that counts may be left at the receiver."""
+    shows: Callable[[Message], str] | None = None
+    """What would be sent, for people to look at."""
     saved: Callable[[Session, int], None] | None = None
     """Told, with the project's id, that an integration of this kind was saved or removed."""
     lifetime: timedelta | None = None

@@ -14,6 +14,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import InstrumentedAttribute, Session
 from werkzeug.datastructures import MultiDict
 
+from router.accounts.audit import changing
 from router.accounts.models import Project
 from router.carriers.accounts import reseal_accounts
 from router.integrations.base import Slot, Vendor
@@ -22,6 +23,7 @@ from router.integrations.crm.accounts import account_of
 from router.integrations.crm.connect import CrmButtons, CrmNames, beside_form
 from router.integrations.models import Delivery, DeliveryState, Integration
 from router.integrations.receivers import try_at_once
+from router.integrations.trials import Receiver, rotate_secret
 from router.integrations.vendors import VENDORS, slots, vendors_in
 from router.lib.formats import parse_int
 from router.lib.http_client import AddressBlocked, check_literal
@@ -300,7 +302,8 @@ class IntegrationsPart:
                 if look == "switch":
                     value[field] = bool(text)
                 elif look == "several":
-                    value[field] = form.getlist(f"{NAME}.{name}.{field}")
+                    several = form.getlist(f"{NAME}.{name}.{field}")
+                    value[field] = [] if tuple(several) == chosen.vendor.events[slot] else several
                 elif look == "lines":
                     value[field] = text
                 elif look == "number":
@@ -374,8 +377,11 @@ class IntegrationsPart:
         return CrmButtons(self.server, project, draft.vendor, draft.receiver, draft.config, secret, manager, where)
 
     def press(self, project: Project, scenario_id: int | None, manager: str, typed: Any, action: str) -> Pressed:
-        """`crm.check` asks the CRM, `crm.fields` makes our fields there, `crm.test` makes a lead."""
+        """`crm.check` asks the CRM, `crm.fields` makes our fields there, `crm.test` makes a lead. Of other receivers `test` sends a test,
+        `preview` shows what would be sent, and `rotate` changes the secret."""
         slot, _, verb = action.partition(".")
+        if slot in slots() and slot != CRM.name and verb in ("test", "preview", "rotate"):
+            return self._press_receiver(project, scenario_id, typed, slot, verb)
         if slot != CRM.name or verb not in ("check", "fields", "test"):
             raise Problem(404, "There is no such button.")
         (form,) = (form for form in self.form(typed) if form.slot is CRM)
@@ -389,7 +395,35 @@ class IntegrationsPart:
         if pressed.typed is not None:
             lines = "".join(f"{name} = {template}\n" for name, template in pressed.typed.items())
             pressed.typed = {**typed, slot: {**typed[slot], "fields": lines}}
+        pressed.whose = slot
         return pressed
+
+    def _press_receiver(self, project: Project, scenario_id: int | None, typed: Any, slot: str, verb: str) -> Pressed:
+        (form,) = (form for form in self.form(typed) if form.slot.name == slot)
+        value = self.member(typed).get(slot)
+        if value is None:
+            return Pressed(errors={f"{NAME}.{slot}.{form.vendor.decides}": "This is required."})
+        if verb == "rotate":
+            if scenario_id is None:
+                raise Problem(409, "A secret is made when the scenario is saved.")
+            with changing() as change:
+                secret, _ = rotate_secret(change, scenario_id, slot)
+            said = "This is the new secret, shown this once. For 24 hours messages are signed with the old one as well."
+            return Pressed([said], text=secret, whose=slot)
+        try:
+            trial = Receiver.of(self.server, project, scenario_id, slot, value)
+        except Problem as problem:
+            errors: dict[str, str] = problem.more.get("errors") or {}
+            if not errors:
+                raise
+            return Pressed(errors=errors)
+        if verb == "preview":
+            return Pressed(["This would be sent of the last call, or of an example."], text=trial.preview(), whose=slot)
+        found = trial.try_out()
+        sentences = [f"{found.words} It took {found.milliseconds} ms."]
+        if found.is_good:
+            return Pressed(sentences, text=found.answer, whose=slot)
+        return Pressed(problems=sentences, text=found.answer, whose=slot)
 
     def preview(self, typed: Any) -> list[str]:
         """What happens after a call, a sentence for each receiver."""

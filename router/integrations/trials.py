@@ -4,18 +4,18 @@ day to take the new one over."""
 import secrets
 import time
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from flask import Blueprint, render_template, request, url_for
+from flask import Blueprint, request
 from pydantic import BaseModel, Field
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from router.accounts.audit import Change, changing
 from router.accounts.models import Project
-from router.accounts.sessions import require_person, require_token
+from router.accounts.sessions import require_token
 from router.attribution.models import Visit
 from router.integrations.base import Message, Trial, Vendor
 from router.integrations.crm.placeholders import placeholder_values
@@ -37,23 +37,71 @@ OVERLAP = timedelta(hours=24)
 """For how long the secret before still signs."""
 
 
-def try_receiver(
-    server: Server, project: Project, vendor: Vendor, config: Mapping[str, Any], secret: str, event: str
-) -> Trial:
-    """What the receiver says to a test, on the project's last call, else on an example. It talks to others: no transaction may wait for it.
+@dataclass(frozen=True)
+class Receiver:
+    """A receiver with settings that need not be stored."""
 
-    Raises:
-        Problem: 404, receivers of this kind cannot be tried out so.
-    """
-    if vendor.try_out is None:
-        raise Problem(404, f"{vendor.name} has no test.")
-    now = server.now()
-    outgoing = Outgoing(server.settings.allow_private, tls=trusted_authorities(server.settings.ca_file))
-    with server.database.reading() as session:
-        message = example_message(server, session, project, config, secret, event, now, outgoing.deadline())
-    began = time.monotonic()
-    trial = vendor.try_out(outgoing, message)
-    return replace(trial, milliseconds=int((time.monotonic() - began) * 1000))
+    server: Server
+    project: Project
+    vendor: Vendor
+    config: Mapping[str, Any]
+    secret: str
+    event: str
+    """The one that a test is about."""
+
+    @classmethod
+    def of(
+        cls, server: Server, project: Project, scenario_id: int | None, slot: str, settings: Mapping[str, Any]
+    ) -> "Receiver":
+        """A secret that is absent is the stored one of the scenario, else one made for the test alone.
+
+        Raises:
+            Problem: 422 naming each field that cannot be used; 404, there is no such scenario.
+        """
+        (part,) = (part for part in server.scenario_parts if part.name == INTEGRATIONS)
+        with server.database.reading() as session:
+            stored = None
+            if scenario_id is not None:
+                find_scenario(session, project, scenario_id)
+                of_slot = (Integration.scenario_id == scenario_id, Integration.slot == slot)
+                stored = session.scalar(select(Integration).where(*of_slot, Integration.removed_at.is_(None)))
+            draft = part.check(session, project, scenario_id, {slot: dict(settings)})[slot]
+        secret = draft.secret
+        if secret is None and stored is not None and stored.sealed and stored.kind == draft.vendor.kind:
+            secret = server.keys.unseal(stored.sealed)
+        if secret is None and draft.vendor.make_secret is not None:
+            secret = draft.vendor.make_secret()
+        events = draft.config.get("events") or draft.vendor.events[slots()[slot]]
+        return cls(server, project, draft.vendor, draft.config, secret or "", events[0])
+
+    def try_out(self) -> Trial:
+        """What the receiver says to a test. It talks to others: no transaction may wait for it.
+
+        Raises:
+            Problem: 404, receivers of this kind cannot be tried out so.
+        """
+        if self.vendor.try_out is None:
+            raise Problem(404, f"{self.vendor.name} has no test.")
+        tls = trusted_authorities(self.server.settings.ca_file)
+        outgoing = Outgoing(self.server.settings.allow_private, tls=tls)
+        message, began = self._message(outgoing.deadline()), time.monotonic()
+        trial = self.vendor.try_out(outgoing, message)
+        return replace(trial, milliseconds=int((time.monotonic() - began) * 1000))
+
+    def preview(self) -> str:
+        """
+        Raises:
+            Problem: 404, of receivers of this kind nothing can be shown.
+        """
+        if self.vendor.shows is None:
+            raise Problem(404, f"{self.vendor.name} has nothing to show.")
+        return self.vendor.shows(self._message(0.0))
+
+    def _message(self, deadline: float) -> Message:
+        with self.server.database.reading() as session:
+            return example_message(
+                self.server, session, self.project, self.config, self.secret, self.event, self.server.now(), deadline
+            )
 
 
 def example_message(
@@ -150,23 +198,6 @@ def rotate_secret(change: Change, scenario_id: int, slot: str) -> tuple[str, dat
     return secret, until
 
 
-receiver_pages = guard(Blueprint("receivers", __name__, url_prefix="/scenarios"), Audience.PEOPLE, require_person)
-
-
-@receiver_pages.post("/<int:scenario_id>/receivers/<slot>/rotate-secret")
-def rotate(scenario_id: int, slot: str) -> str:
-    with changing() as change:
-        secret, _ = rotate_secret(change, scenario_id, slot)
-        scenario = find_scenario(change.session, change.project, scenario_id)
-    return render_template(
-        "scenarios/secrets.html",
-        scenario=scenario,
-        secrets={f"{INTEGRATIONS}.{slot}.secret": secret},
-        said="The secret is changed. For 24 hours messages are signed with the old one as well.",
-        following=url_for("wizard.change", scenario_id=scenario_id, step=INTEGRATIONS),
-    )
-
-
 receivers_api = guard(
     Blueprint("receivers_api", __name__, url_prefix="/api/v1/projects/<int:project_id>"),
     Audience.PROGRAMS,
@@ -220,31 +251,7 @@ def post_test(project_id: int) -> dict[str, Any]:
         raise Problem(422, "“settings” has to be an object.", "settings")
     if scenario_id is not None and (type(scenario_id) is not int or not 0 < scenario_id < 2**63):
         raise Problem(422, "“scenario” has to be a scenario's id.", "scenario")
-    return told(try_slot(current_server(), current_project(), scenario_id, slot, settings))
-
-
-def try_slot(
-    server: Server, project: Project, scenario_id: int | None, slot: str, settings: Mapping[str, Any]
-) -> Trial:
-    """
-    Raises:
-        Problem: 422 naming each field that cannot be used.
-    """
-    (part,) = (part for part in server.scenario_parts if part.name == INTEGRATIONS)
-    with server.database.reading() as session:
-        stored = None
-        if scenario_id is not None:
-            find_scenario(session, project, scenario_id)
-            of_slot = (Integration.scenario_id == scenario_id, Integration.slot == slot)
-            stored = session.scalar(select(Integration).where(*of_slot, Integration.removed_at.is_(None)))
-        draft = part.check(session, project, scenario_id, {slot: dict(settings)})[slot]
-    secret = draft.secret
-    if secret is None and stored is not None and stored.sealed and stored.kind == draft.vendor.kind:
-        secret = server.keys.unseal(stored.sealed)
-    if secret is None and draft.vendor.make_secret is not None:
-        secret = draft.vendor.make_secret()  # the one that will sign is made when it is saved
-    events = draft.config.get("events") or draft.vendor.events[slots()[slot]]
-    return try_receiver(server, project, draft.vendor, draft.config, secret or "", events[0])
+    return told(Receiver.of(current_server(), current_project(), scenario_id, slot, settings).try_out())
 
 
 def told(trial: Trial) -> dict[str, Any]:

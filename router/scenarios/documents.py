@@ -71,6 +71,10 @@ class Pressed:
     """By dotted field: why nothing was done."""
     typed: Any = None
     """What the draft holds from now on; None: what it held."""
+    whose: str = ""
+    """The part of the form that the button belongs to."""
+    text: str = ""
+    """Shown as it stands: an answer, a message, a secret that is shown this once."""
 
 
 class ScenarioPart(Protocol):

@@ -169,12 +169,44 @@ def test_a_secret_is_changed_and_both_sign_for_a_day(
         assert answer["secret"] not in row.sealed
         entry = session.scalars(select(AuditEntry).where(AuditEntry.action == "secret rotated")).one()
         assert answer["secret"] not in str(entry.detail)
-    page = sign_in(client, cast.alice).post(f"/scenarios/{stored}/receivers/webhook_end/rotate-secret").text
+    form = {"do": "part.integrations.webhook_end.rotate", "integrations.webhook_end.url": "https://hooks.example.com"}
+    page = sign_in(client, cast.alice).post(f"/scenarios/{stored}/integrations", data=form).text
     assert "For 24 hours" in page
     with database.reading() as session:
         row = session.scalars(select(Integration)).one()
         assert keys.unseal(row.sealed) in page
         assert keys.unseal(row.sealed_before) == answer["secret"]
+
+
+def test_the_wizard_tries_out_and_shows_what_is_typed(
+    client: FlaskClient, database: Database, cast: Cast, stored: int, inbox: Receiver
+) -> None:
+    alice, step = sign_in(client, cast.alice), f"/scenarios/{stored}/integrations"
+    prefix = "integrations.webhook_end"
+
+    def press(button: str, **typed: Any) -> str:
+        form = {f"{prefix}.url": inbox.url} | {f"{prefix}.{name}": value for name, value in typed.items()}
+        return alice.post(step, data={"do": f"part.{prefix}.{button}"} | form).text
+
+    inbox.answer = lambda request: (200, {}, b"thank <you>")
+    page = press("test")
+    assert "The receiver took it and answered 200." in page
+    assert "thank &lt;you&gt;" in page
+    (request,) = inbox.requests
+    with time_machine.travel(NOW, tick=False):
+        Webhook(WEBHOOK_SECRET).verify(request.body, dict(request.headers))
+    inbox.answer = lambda request: (500, {}, b"")
+    assert 'role="alert">The receiver answered 500.' in press("test")
+    page = press("preview", format="template", template="who = {caller} {status}")
+    assert "&#34;who&#34;: &#34;+14155550123 answered&#34;" in page
+    assert "who = {caller} {status}" in page, "what was typed stays"
+    page = press("preview", format="template", template="who = {nobody}")
+    assert "There is nothing named {nobody}" in page
+    assert len(inbox.requests) == 2
+    assert "This is required." in press("test", url="")
+    assert alice.post(step, data={"do": "part.integrations.ga4.preview"}).status_code in (404, 422)
+    with database.reading() as session:
+        assert session.scalars(select(Integration.config)).one() == {"url": inbox.url}, "nothing was stored"
 
 
 def test_what_has_no_secret_of_ours_cannot_be_changed(

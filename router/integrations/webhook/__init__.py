@@ -2,6 +2,7 @@
 those of Standard Webhooks 1.0: signed, with the same id over all attempts."""
 
 import base64
+import json
 import secrets
 from typing import Any, Literal
 from urllib.parse import urlencode, urlsplit, urlunsplit
@@ -88,6 +89,14 @@ def try_out(outgoing: Outgoing, message: Message) -> Trial:
     return Trial(True, f"The receiver took it and answered {given['status']}.", given["status"], given["answer"])
 
 
+def show(message: Message) -> str:
+    """The body, or what a GET has in its address."""
+    document = document_of(message)
+    if message.config.get("method") == "GET":
+        return "\n".join(f"{name}={as_text(value)}" for name, value in flat(document).items())
+    return json.dumps(json.loads(portable_json(document)), ensure_ascii=False, indent=2)
+
+
 class WebhookSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -169,5 +178,6 @@ WEBHOOK = Vendor(
     make_secret=new_secret,
     sender=WebhookSender,
     try_out=try_out,
+    shows=show,
     takes_internal_calls=True,
 )

@@ -18,7 +18,7 @@ fetch() {
   [ -e "$home/fetched" ] && return
   mkdir -p "$home"/{home,data,apt/lists/partial,apt/archives/partial}
   local sources mirror
-  sources=$(ls /etc/apt/sources.list.d/debian.sources /etc/apt/sources.list 2>/dev/null | head -1)
+  sources=$(ls /etc/apt/sources.list.d/debian.sources /etc/apt/sources.list 2>/dev/null | head -1 || true)
   mirror=$(grep -hoE 'https?://[^ ]+/debian/?( |$)' "$sources" | head -1 | tr -d ' ')
   echo "deb ${mirror%/} sid main" >"$home/apt/sources.list"
   local apart=(-o "Dir::Etc::sourcelist=$home/apt/sources.list" -o Dir::Etc::sourceparts=/dev/null

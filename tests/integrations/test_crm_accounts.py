@@ -20,6 +20,7 @@ from router.integrations.outbox import fan_out
 from router.integrations.settings import IntegrationsPart
 from router.scenarios.documents import asking
 from router.scenarios.models import Scenario
+from router.voice.models import Call
 from router.web.errors import Problem, Refused
 from tests.factories import make_call, make_integration, make_project, make_scenario
 from tests.integrations.conftest import Office
@@ -43,6 +44,31 @@ def connect(session: Session, scenario: Scenario, office: Office, crm: Crm, rece
 @pytest.fixture
 def crm(stand_in: tuple[OdooFake, str]) -> Crm:
     return Crm(stand_in[1], "crmtest", "the-key", "the-key")
+
+
+def test_r7_a_source_that_is_corrected_later_changes_the_lead_that_its_call_made(office: Office, crm: Crm) -> None:
+    letter = {"channel": "email", "source": "letter", "medium": "email", "campaign": f"winter {crm.caller}"}
+    with office.database.writing() as session:
+        scenario = session.get_one(Scenario, office.scenario_id)
+        connect(session, scenario, office, crm, "odoo:1:crm/main")
+        call = make_call(
+            session, scenario, caller=crm.caller, sid=f"CA{crm.caller[1:]}", source=letter | {"campaign": "x"}
+        )
+        fan_out(session, call, "call.ended", NOW)
+        call_id = call.id
+    worker = office.worker()
+    worker.run_once(NOW + timedelta(seconds=5))
+    for turn in (1, 2):  # the second time nothing is new
+        with office.database.writing() as session:
+            call = session.get_one(Call, call_id)
+            call.source = letter
+            fan_out(session, call, "call.updated", NOW + timedelta(minutes=turn))
+        worker.run_once(NOW + timedelta(minutes=turn, seconds=5))
+    with office.database.reading() as session:
+        assert sorted(session.scalars(select(Delivery.state))) == ["done", "skipped"]
+    (lead,) = crm.leads()
+    assert lead["campaign_id"][1] == letter["campaign"]
+    assert len(crm.notes(lead["id"])) == 2
 
 
 @pytest.mark.parametrize("is_checked", [True, False])
@@ -180,7 +206,7 @@ def test_a_crm_that_does_not_answer_keeps_nobody_from_saving(office: Office, par
 
 
 def test_r10_the_api_names_the_field_as_well(
-    app: Flask, client: FlaskClient, database: Database, cast: Cast, crm: Crm
+    app: Flask, client: FlaskClient, cast: Cast, crm: Crm, stand_in: tuple[OdooFake, str]
 ) -> None:
     server = app.extensions["router"]
     server.settings = server.settings.model_copy(update={"allow_private": LOOPBACK})
@@ -197,6 +223,13 @@ def test_r10_the_api_names_the_field_as_well(
     assert asked.status_code == 200
     assert "admin" in [person["value"] for person in asked.json["people"]]  # type: ignore[index]
     assert asked.json["problems"] == []  # type: ignore[index]
+    tested = client.post(
+        check.replace("check", "test"), json={"crm": stored, "scenario": made.json["id"]}, headers=headers
+    )  # type: ignore[index]
+    assert "A test lead was made" in tested.json["said"][0]  # type: ignore[index]
+    stand_in[0].may_administer = True
+    fields = client.post(check.replace("check", "fields"), json={"crm": stored | {"key": crm.key}}, headers=headers)
+    assert fields.json["fields"]["x_calltrack_visit"] == "{visit}"  # type: ignore[index]
     moved = {"crm": stored | {"url": "http://127.0.0.1:9"}, "scenario": made.json["id"]}  # type: ignore[index]
     assert client.post(check, json=moved, headers=headers).status_code == 422, "a stored key goes nowhere else"
     moved["crm"] |= {"key": "x"}

@@ -12,7 +12,8 @@ from router.voice.journal import newest_segment, segment_path
 from router.voice.snapshot import NEWEST
 from tests.waiting import eventually
 
-MEGABYTES = 48
+MEGABYTES = 320
+"""More than recordings leave to calls on any disk."""
 SECONDS = 15.0
 STOPPED_SECONDS = 3.0
 ADOPTED_AFTER = 90.0

@@ -6,12 +6,12 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar, cast
 
 import structlog
-from sqlalchemy import Insert, bindparam, func, select
+from sqlalchemy import Insert, bindparam, false, func, select
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session, defer
 
-from router.db import LONG_AGO, dialect_insert, insert_new, table_of
+from router.db import dialect_insert, insert_new, table_of
 from router.server import Server
 from router.statements import Statement
 from router.voice.calls import HELD, ReceiverFailed, announce, hold_end, is_end_held, mark_due
@@ -238,6 +238,11 @@ HELD_FOR = timedelta(seconds=15)
 BATCH = 100
 
 
+def _has_waited(at: Any, now: datetime, wait: timedelta) -> Any:
+    """Whether so much time has passed since a moment (a column or a datetime), also where the clock was set back by more meanwhile."""
+    return (at <= now - wait) | (at > now + wait)
+
+
 def close_silent_calls(server: Server, now: datetime) -> int:
     """Ends, as *unknown*, the calls that nobody has said anything about for 4 h 15 min, and as what they were those that are over and of
     whose message nothing was told; returns how many. None while a machine has records that were not applied: the end of a call may be one
@@ -248,7 +253,7 @@ def close_silent_calls(server: Server, now: datetime) -> int:
         has_ended = select(CallEvent.id).where(
             CallEvent.call_sid == Call.sid, CallEvent.key.in_([f"status:{status}" for status in CALL_TERMINAL])
         )
-        awaited = (Call.last_event_at <= now - MESSAGE_AWAITED) & has_ended.exists()
+        awaited = _has_waited(Call.last_event_at, now, MESSAGE_AWAITED) & has_ended.exists()
         silent = select(Call.sid).where(Call.ended_at.is_(None), (Call.last_event_at <= now - SILENT) | awaited)
         sids = list(session.scalars(silent.order_by(Call.last_event_at).limit(BATCH)))
     for sid in sids:
@@ -271,10 +276,9 @@ def repeat_fan_out(server: Server, now: datetime) -> int:
     nothing is due any more."""
     with server.database.reading() as session:
         # in any order: those that fail each time keep no other waiting
-        until = LONG_AGO if machine_is_waiting(session, now) else now - HELD_FOR
-        failed = select(Call.id).where(
-            Call.fan_out_due != "", (Call.fan_out_due != HELD) | (Call.last_event_at <= until)
-        )
+        is_waiting = machine_is_waiting(session, now)
+        ends = false() if is_waiting else _has_waited(Call.last_event_at, now, HELD_FOR)
+        failed = select(Call.id).where(Call.fan_out_due != "", (Call.fan_out_due != HELD) | ends)
         due = list(session.scalars(failed.order_by(func.random()).limit(BATCH)))
     done = 0
     for call_id in due:
@@ -286,7 +290,7 @@ def repeat_fan_out(server: Server, now: datetime) -> int:
                 is_held = is_end_held(call)
                 hold_end(call, is_held=False)
                 events = [event for event in call.fan_out_due.split(",") if event]
-                if is_held and call.last_event_at <= until:
+                if is_held and not is_waiting and _has_waited(call.last_event_at, now, HELD_FOR):
                     is_held, events = False, [*events, "ended"]
                 announce(server, session, [(event, call) for event in events], now)
                 call.fan_out_due = HELD if is_held else ""

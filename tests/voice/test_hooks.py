@@ -480,6 +480,26 @@ def test_a_failing_receiver_costs_neither_the_call_nor_the_caller(shop: Server, 
     assert only_call(shop).fan_out_due == ""
 
 
+@pytest.mark.parametrize("passed", [timedelta(seconds=16), timedelta(minutes=-10)])
+def test_an_end_that_is_held_is_told_soon_also_when_the_clock_is_set_back(
+    shop: Server, carrier: CarrierClient, clock: Any, passed: timedelta
+) -> None:
+    ended = []
+
+    def note(sender: Server, call: Call, **_: Any) -> None:
+        ended.append(call.status)
+
+    call_ended.connect(note)
+    carrier.dial(NUMBER)
+    carrier.status("completed")
+    assert only_call(shop).fan_out_due == "held"
+    for seconds in (0, 14):
+        assert repeat_fan_out(shop, shop.now() + timedelta(seconds=seconds)) == 0
+    clock.shift(passed)
+    assert repeat_fan_out(shop, shop.now()) == 1
+    assert ended == [only_call(shop).status] == ["abandoned"]
+
+
 def test_a_call_that_becomes_known_late_changes_who_was_first(
     shop: Server, carrier: CarrierClient, client: FlaskClient, clock: Any
 ) -> None:

@@ -154,7 +154,11 @@ def _slots(places: Places) -> dict[str, tuple[str, dict[str, Any], str]]:
         "webhook_start": ("webhook", webhook, places.webhook_secret),
         "webhook_end": ("webhook", webhook, places.webhook_secret),
         "ga4": ("ga4", {"measurement_id": "G-DEMO000001", "endpoint": collect, "event": "Call"}, places.key),
-        "crm": ("odoo", {"url": places.address, "database": CRM_DATABASE, "manager": "", "fields": {}}, places.crm_key),
+        "crm": (
+            "odoo",
+            {"url": places.address, "database": CRM_DATABASE, "manager": "admin", "fields": {}},
+            places.crm_key,
+        ),
     }
 
 

@@ -3,7 +3,7 @@ flat names like `integrations.crm.url`."""
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal, get_origin
 
@@ -48,6 +48,8 @@ class Draft:
     receiver: str
     config: dict[str, Any]
     secret: str | None
+    manager_before: str = ""
+    """Whom the scenario named until now, at the same CRM."""
 
 
 @dataclass(frozen=True)
@@ -147,7 +149,11 @@ class IntegrationsPart:
             if draft is not None:
                 drafts[name] = draft
         if CRM.name in drafts:
-            errors |= self._wrong_names(session, project, drafts[CRM.name], stored.get(CRM.name))
+            draft, of_crm = drafts[CRM.name], stored.get(CRM.name)
+            errors |= self._wrong_names(session, project, draft, of_crm)
+            if of_crm is not None and of_crm.receiver == draft.receiver:
+                before = session.scalar(select(Scenario.manager).where(Scenario.id == scenario_id)) or ""
+                drafts[CRM.name] = replace(draft, manager_before=before)
         if errors:
             field, sentence = next(iter(errors.items()))
             raise Problem(422, sentence, field, errors=errors)
@@ -192,7 +198,8 @@ class IntegrationsPart:
     def _wrong_names(
         self, session: Session, project: Project, draft: Draft, stored: Integration | None
     ) -> dict[str, str]:
-        """Settings that name what the CRM does not have, by dotted field.
+        """Settings that name what the CRM does not have, by dotted field. What was stored before is told by its deliveries, and keeps
+        nobody from changing something else.
 
         Raises:
             AskFirst: it has to be asked whether it has.
@@ -200,7 +207,10 @@ class IntegrationsPart:
         names = CrmNames(self.server, session, project, draft.vendor, draft.receiver)
         secret = draft.secret or (self.server.keys.unseal(stored.sealed) if stored is not None else "")
         wrong = {}
+        before = stored.config if stored is not None and stored.receiver == draft.receiver else {}
         for setting, member in SlotForm(CRM, {"kind": draft.vendor.kind}).chosen_from.items():
+            if draft.config.get(setting) == before.get(setting):
+                continue
             sentence = names.refusal(member, str(draft.config.get(setting) or ""), draft.config, secret)
             if sentence is not None:
                 wrong[f"{NAME}.{CRM.name}.{setting}"] = sentence
@@ -257,6 +267,8 @@ class IntegrationsPart:
         names = CrmNames(self.server, session, project, draft.vendor, draft.receiver)
         secret = draft.secret or (self.server.keys.unseal(row.sealed) if row.sealed else "")
         manager = session.scalar(select(Scenario.manager).where(Scenario.id == scenario_id)) or ""
+        if manager == draft.manager_before:
+            return
         if (sentence := names.refusal("people", manager, draft.config, secret)) is not None:
             raise Refused({"manager": sentence})
 

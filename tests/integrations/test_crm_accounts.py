@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from router.accounts.models import Project
@@ -139,9 +139,9 @@ def save(office: Office, part: IntegrationsPart, value: Any, manager: str = "") 
     def attempt() -> None:
         with office.database.writing() as session:
             project = session.get_one(Project, office.project_id)
+            clean = part.check(session, project, office.scenario_id, {"crm": value})
             session.get_one(Scenario, office.scenario_id).manager = manager
             session.flush()
-            clean = part.check(session, project, office.scenario_id, {"crm": value})
             part.save(session, project, office.scenario_id, clean, NOW)
 
     asking(attempt)
@@ -197,6 +197,23 @@ def test_somebody_who_came_later_is_found_by_asking_again(office: Office, part: 
     crm.make("res.users", name="New", login=login)
     part.server.now = lambda: NOW + timedelta(minutes=2)
     save(office, part, settings_of(crm, manager=login))
+
+
+def test_r10_somebody_who_left_keeps_nobody_from_changing_something_else(
+    office: Office, part: IntegrationsPart, crm: Crm
+) -> None:
+    login = f"left-{crm.caller[1:]}@example.com"
+    number = crm.make("res.users", name="Left", login=login)
+    save(office, part, settings_of(crm, manager=login), manager=login)
+    crm.ask("res.users", "write", ids=[number], vals={"active": False})
+    part.server.now = lambda: NOW + timedelta(minutes=2)
+    with office.database.writing() as session:  # somebody looks again, and he is not there
+        session.execute(delete(CrmAccount))
+    save(office, part, settings_of(crm, manager=login, longer_than=30), manager=login)
+    with pytest.raises(Problem):
+        save(office, part, settings_of(crm, manager=f"{login}.au"), manager=login)
+    with pytest.raises(Refused):
+        save(office, part, settings_of(crm, manager=login), manager=f"{login}.au")
 
 
 def test_a_crm_that_does_not_answer_keeps_nobody_from_saving(office: Office, part: IntegrationsPart, crm: Crm) -> None:

@@ -16,7 +16,7 @@ from router.integrations.crm.connector import OWN_FIELDS, Access, Checked
 from router.integrations.odoo import ODOO
 from router.integrations.odoo.connector import OdooConnector
 from router.lib.http_client import Outgoing
-from tests.integrations.odoo import KEYS, LOOPBACK, Crm
+from tests.integrations.odoo import KEYS, LOOPBACK, Crm, new_digits
 from tests.people import NOW
 
 
@@ -153,6 +153,28 @@ def test_our_fields_are_made_once_and_filled_with_the_next_lead(office: Office) 
     names = [made["call_id"], made["visit"]]
     found = crm.ask("crm.lead", "search_read", domain=[["id", "=", answer["record"]]], fields=names)
     assert found[0][made["call_id"]] == message.call["sid"]
+
+
+@pytest.mark.parametrize("fields", ["x_second_phone", "x_second_phone, no_such_field"])
+def test_r10_a_number_in_a_named_field_is_found_and_one_that_is_not_there_costs_no_lead(
+    office: Office, fields: str
+) -> None:
+    """Contacts have no such field; a lead has."""
+    crm = office.crm
+    if office.fake is not None:
+        office.fake.may_administer = True
+    described = {"name": "x_second_phone", "field_description": "Second phone", "ttype": "char", "state": "manual"}
+    if not crm.ask("crm.lead", "fields_get", allfields=["x_second_phone"], attributes=["type"]):
+        (model,) = crm.ask("ir.model", "search_read", as_admin=True, domain=[["model", "=", "crm.lead"]], fields=["id"])
+        crm.ask("ir.model.fields", "create", as_admin=True, vals_list=[described | {"model_id": model["id"]}])
+    if office.fake is not None:
+        office.fake.may_administer = False
+    digits = new_digits()
+    crm.caller = f"+4930{digits}"
+    deal = crm.make("crm.lead", name="Garden", phone="030 7654321", x_second_phone=f"030 {digits} abends")
+    answer, _ = crm.send(crm.message(config={"phone_fields": fields}))
+    assert answer["record"] == deal
+    assert crm.leads() == []
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 Odoo 19 reads a field as one number (`phone_sanitized`): two numbers, a name behind it or a missing country make it nothing, or another
 number. So a second search goes by the digits alone, whatever stands between them, and `match` judges what it finds."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -85,9 +86,11 @@ class OdooSearch:
                     model, domain, [*self.phone_fields, *fields], limit=PAGE, offset=page * PAGE, **more
                 )
             except DeliveryError as error:
-                if len(self.phone_fields) > 1 and error.permanent and "nvalid field" in str(error):
-                    # one of the named fields is there no more, or only on contacts: no lead is lost for it
-                    whole, self.phone_fields = self.phone_fields, ["phone"]
+                absent = [name for name in self.phone_fields[1:] if re.search(rf"\b{name}\b", str(error))]
+                if absent and error.permanent and "nvalid field" in str(error):
+                    # one of the named fields is there no more, or only on contacts or leads: no lead is lost for it
+                    whole = self.phone_fields
+                    self.phone_fields = [name for name in whole if name not in absent]
                     yield from self._pages(model, terms, fields, **more)
                     self.phone_fields = whole
                     return

@@ -437,6 +437,23 @@ class IntegrationsPart:
             return Pressed(sentences, text=found.answer, whose=slot)
         return Pressed(problems=sentences, text=found.answer, whose=slot)
 
+    def json_schema(self) -> dict[str, Any]:
+        members: dict[str, Any] = {}
+        for name, slot in slots().items():
+            schemas = []
+            for kind, vendor in vendors_in(slot).items():
+                schema = vendor.settings.model_json_schema()
+                schema["title"] = vendor.product or vendor.name
+                schema["properties"][vendor.sealed]["writeOnly"] = True
+                for setting in schema["properties"].values():
+                    setting.pop("choices", None)  # of the form
+                if slot.names_kind:
+                    schema["properties"] = {"kind": {"const": kind}} | schema["properties"]
+                    schema["required"] = ["kind", *schema.get("required", ())]
+                schemas.append(schema)
+            members[name] = {"description": slot.heading, "anyOf": [*schemas, {"type": "null"}]}
+        return {"type": "object", "properties": members, "additionalProperties": False}
+
     def preview(self, typed: Any) -> list[str]:
         """What happens after a call, a sentence for each receiver."""
         return [

@@ -95,7 +95,7 @@ class Receiver:
         """
         if self.vendor.shows is None:
             raise Problem(404, f"{self.vendor.name} has nothing to show.")
-        return self.vendor.shows(self._message(0.0))
+        return self.vendor.shows(replace(self._message(0.0), is_test=False))
 
     def _message(self, deadline: float) -> Message:
         with self.server.database.reading() as session:

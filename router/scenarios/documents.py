@@ -119,6 +119,9 @@ class ScenarioPart(Protocol):
         manager: whom the scenario itself names.
         """
 
+    def json_schema(self) -> dict[str, Any]:
+        """Of the member, for the API's description."""
+
     def preview(self, typed: Any) -> list[str]:
         """What happens after a call, a sentence for each who is told."""
 

@@ -6,8 +6,10 @@ a word elsewhere. What needs the database is checked in documents.py. Below: wha
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import replace
+from functools import partial
 from typing import Annotated, Any, Literal, Self
 
+from flask import has_app_context
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, model_validator
 from pydantic_core.core_schema import ValidationInfo
 
@@ -30,6 +32,7 @@ from router.scenarios.fields import (
 from router.scenarios.flow_document import FlowSchema
 from router.scenarios.matching import format_error, pattern_error, region_error, replace_error, selector_error
 from router.scenarios.models import DEFAULT_HOLD_SECONDS
+from router.server import current_server
 
 MOST_TO_BUY = 100
 """More than this is bought in several turns, so that no transaction writes more than some hundred rows."""
@@ -165,10 +168,19 @@ def parse_scenario(
     return ScenarioSchema.model_validate({"title": "–"} | usable, context=lenient), errors
 
 
+def describe_part(name: str, schema: dict[str, Any]) -> None:
+    """Completes the schema of a member that a package above fills."""
+    for part in current_server().scenario_parts if has_app_context() else ():
+        if part.name == name:
+            schema |= part.json_schema()
+
+
 class ScenarioBody(ScenarioSchema):
     """A scenario as it is written. `integrations`: webhook_start, webhook_end, ga4 and crm, each with its own members."""
 
-    integrations: Annotated[dict[str, Any], Field(default_factory=dict)]
+    integrations: Annotated[
+        dict[str, Any], Field(default_factory=dict, json_schema_extra=partial(describe_part, "integrations"))
+    ]
 
 
 class ScenarioPatch(ScenarioBody):

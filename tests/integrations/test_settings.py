@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from flask import Flask, render_template
+from flask.testing import FlaskClient
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 from werkzeug.datastructures import MultiDict
@@ -24,7 +25,7 @@ from router.web.forms import FieldErrors
 from tests.factories import make_call, make_scenario
 from tests.integrations.conftest import LOOPBACK, Office
 from tests.integrations.receiver import WEBHOOK_SECRET
-from tests.people import NOW
+from tests.people import NOW, Cast
 
 WEBHOOK = {"url": "https://hooks.example.com/calls", "secret": WEBHOOK_SECRET}
 GA4 = {"measurement_id": "G-ABC123", "api_secret": "s3cret"}
@@ -315,3 +316,17 @@ def test_a_copy_has_the_same_receivers_with_their_secrets(
     }
     again = part.check(session, project, copy.id, part.show(session, [copy.id])[copy.id])
     assert part.save(session, project, copy.id, again, NOW) == {}, "no secret has to be typed again"
+
+
+def test_the_apis_description_has_the_settings_of_every_receiver(client: FlaskClient, cast: Cast) -> None:
+    document: Any = client.get("/api/v1/openapi.json").json
+    for name in ("ScenarioBody", "ScenarioDocument"):
+        members = document["components"]["schemas"][name]["properties"]["integrations"]["properties"]
+        assert set(members) == {"webhook_start", "webhook_end", "ga4", "crm"}
+        webhook, _ = members["webhook_end"]["anyOf"]
+        assert webhook["required"] == ["url"]
+        assert set(webhook["properties"]) == {"url", "secret", "events", "method", "format", "template"}
+        assert webhook["properties"]["secret"]["writeOnly"]
+        assert "choices" not in str(members)
+        odoo, _ = members["crm"]["anyOf"]
+        assert (odoo["properties"]["kind"], odoo["required"][:2]) == ({"const": "odoo"}, ["kind", "url"])

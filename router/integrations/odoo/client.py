@@ -127,18 +127,20 @@ class OdooClient:
         # without a name it is not Odoo that speaks but something before it, which may have taken offence at this one lead
         name = str(body.get("name") or "") if is_readable and isinstance(body, dict) else ""
         secret = self.access.secret
-        words = str(body.get("message", "")).replace(secret, "[secret]") if name else excerpt(answer, secret)
+        said = excerpt(answer, secret)
+        words = str(body.get("message", "")).replace(secret, "[secret]") if name else said
         text = f"Odoo answered {answer.status}: {' '.join(words.split())[:400]}"
         if name == "odoo.exceptions.MissingError":
             raise RecordGone(text, status=answer.status)
         is_model_refused = name == "odoo.exceptions.AccessError" and REFUSED_MODEL.match(words)
         if answer.status == 401 or name in REFUSED_ACCOUNT or is_model_refused:
-            raise DeliveryError(text, status=answer.status, refused_account=True)
+            raise DeliveryError(text, status=answer.status, refused_account=True, answer=said)
         is_final = bool(name) and answer.status != 403 and not may_succeed_later(answer.status)
         permanent = is_final or name.startswith(PERMANENT_NAMES)
         wait = retry_after(answer.headers, self.access.now)
         # Odoo's own errors undo what the request did; a proxy before it may have given up too early
-        raise DeliveryError(text, permanent, wait, status=answer.status, ambiguous=answer.status >= 500 and not name)
+        is_ambiguous = answer.status >= 500 and not name
+        raise DeliveryError(text, permanent, wait, status=answer.status, ambiguous=is_ambiguous, answer=said)
 
 
 def exactly(text: str) -> str:

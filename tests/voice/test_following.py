@@ -247,6 +247,32 @@ def test_r12_a_database_that_does_not_answer_costs_a_second_once_and_then_nothin
     assert frozen.asked <= asked + 1, "only the poll asks meanwhile"
 
 
+@pytest.mark.parametrize("is_quick_again", [True, False])
+def test_r12_when_a_late_answer_has_come_and_the_next_is_quick_callers_are_looked_up_again(
+    monkeypatch: pytest.MonkeyPatch, is_quick_again: bool
+) -> None:
+    """As after a lock: the pause would give the operator's line to a number that was just bought."""
+    monkeypatch.setattr(lookups, "PAUSE_SECONDS", 3600.0)
+    asked, locked, times = Lookups(cast(Database, None), "routing", 0.5), threading.Event(), []
+
+    def look() -> int:
+        times.append(1)
+        if len(times) == 1:
+            locked.wait(10)
+        elif not is_quick_again:
+            time.sleep(0.7)
+        return 7
+
+    assert asked.run(look, 0, looks_again=True) == 0
+    assert not asked.is_open
+    locked.set()
+    for thread in threading.enumerate():
+        if thread.name == "routing-lookup":
+            thread.join(10)
+    assert (len(times), asked.is_open) == (2, is_quick_again)
+    assert asked.run(look, 0) == (7 if is_quick_again else 0)
+
+
 def test_r12_no_more_than_a_few_look_ups_wait_at_a_time(
     frozen: Frozen, routing: RoutingFollower, monkeypatch: pytest.MonkeyPatch
 ) -> None:

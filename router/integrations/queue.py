@@ -289,13 +289,22 @@ def _due_of(
 
 
 def _due(dialect: str, *, tried: bool = False) -> Executable:
-    delivery = table_of(Delivery)
+    delivery, health = table_of(Delivery), table_of(ReceiverHealth)
     earlier = delivery.alias("earlier")
+    now = bindparam("now", type_=UtcDateTime)
+    is_left_alone = exists().where(
+        health.c.destination == earlier.c.destination,
+        or_(health.c.switched_off_at.is_not(None), health.c.open_until > now),
+    )
+    # one account may be reached as several receivers: one that is paused, or whose key another project let expire, holds up no other
+    comes_first = or_(
+        earlier.c.destination == delivery.c.destination, (earlier.c.next_at <= now) & ~is_left_alone.correlate(earlier)
+    )
     of_its_order = exists().where(
         earlier.c.order_key == delivery.c.order_key,
         earlier.c.order_key != NOTHING,
         or_(earlier.c.state == PENDING, earlier.c.state == LEASED),
-        (earlier.c.id < delivery.c.id) | (earlier.c.state == LEASED),
+        ((earlier.c.id < delivery.c.id) & comes_first) | (earlier.c.state == LEASED),
         earlier.c.id != delivery.c.id,
     )
     waits = of_its_order.correlate(delivery)  # said, because `Statement.many` puts all of this below another table
@@ -303,7 +312,7 @@ def _due(dialect: str, *, tried: bool = False) -> Executable:
     statement = select(delivery.c.next_at, delivery.c.id).where(
         delivery.c.integration_id == bindparam("integration", type_=BigId),
         delivery.c.state == PENDING,
-        delivery.c.next_at <= bindparam("now", type_=UtcDateTime),
+        delivery.c.next_at <= now,
         ~waits,
         *conditions,
     )

@@ -17,6 +17,7 @@ from router.integrations.crm.accounts import account_name, keep_checked
 from router.integrations.crm.connector import Account, Checked, Choice, Choices
 from router.integrations.models import CrmAccount, Delivery, Integration, Lead
 from router.integrations.outbox import fan_out
+from router.integrations.queue import Outcome, claim, finish
 from router.integrations.settings import IntegrationsPart
 from router.scenarios.documents import asking
 from router.scenarios.models import Scenario
@@ -102,6 +103,28 @@ def test_r10_two_projects_on_one_crm_written_in_two_ways_make_one_lead_for_a_cal
     if is_checked:
         (lead,) = crm.leads()
         assert len(crm.notes(lead["id"])) == 2
+
+
+def test_r11_a_receiver_that_is_paused_holds_up_no_other_way_to_the_same_account(office: Office, crm: Crm) -> None:
+    """Another project's key ran out: its delivery waits, and this project's lead is made. Never two at once all the same."""
+    with office.database.writing() as session:
+        scenario = session.get_one(Scenario, office.scenario_id)
+        other = make_scenario(session, make_project(session, name="Bob’s Nursery"), 0)
+        for turn, of_scenario in enumerate((other, scenario)):
+            integration = connect(session, of_scenario, office, crm, f"odoo:{of_scenario.project_id}:crm/main")
+            integration.account = "odoo:0a1b"
+            call = make_call(session, of_scenario, caller=crm.caller, sid=f"CA{turn}{crm.caller[1:]}")
+            fan_out(session, call, "call.ended", NOW)
+        paused = f"odoo:{other.project_id}:crm/main"
+    with office.database.writing() as session:
+        first = claim(session, NOW, 9, 9, lambda receiver: 9)
+        assert [one.job.receiver for one in first] == [paused], "in the order of their calls"
+        assert claim(session, NOW, 9, 9, lambda receiver: 9) == [], "not while the other one is under way"
+        refused = Outcome("retry", "Invalid apikey", status=401, refused_account=True)
+        finish(session, first[0], refused, NOW, 0.5)
+    with office.database.writing() as session:
+        (second,) = claim(session, NOW + timedelta(minutes=1), 9, 9, lambda receiver: 9)
+        assert second.job.receiver != paused
 
 
 def test_r10_leads_and_order_move_to_the_account_when_it_becomes_known(office: Office, crm: Crm) -> None:

@@ -29,6 +29,7 @@ from sqlalchemy.orm import Session
 from router.attribution.tracking.refused import REFUSED
 from router.db import DATABASE_FAULTS, LONG_AGO, dialect_insert, insert_new, schema_state, table_of, wait_for_turns
 from router.lib.file_store import LEAST_FREE
+from router.lib.texts import plain_text
 from router.server import Server
 from router.statements import Statement
 from router.voice.calls import NewCall, correct_inbound, name_of, record_calls, record_inbound
@@ -457,7 +458,7 @@ class Applier:
             "machine": self._machine,
             "position": f"{entry.position}@{entry.position.segment_id}".rstrip("@"),
             "call_sid": sid[:64] if isinstance(sid, str) else None,
-            "reason": reason.replace("\0", ""),
+            "reason": plain_text(reason),
             "at": now,
         }
         with self._server.database.writing() as session:

@@ -9,6 +9,7 @@ from sqlalchemy import or_, select, update
 from sqlalchemy.orm import Session
 
 from router.accounts.audit import Actor, record
+from router.lib.texts import plain_text
 from router.server import Server
 from router.voice.applier import OF_EITHER, OF_THE_DATABASE, apply_records
 from router.voice.clocks import by_database
@@ -53,7 +54,7 @@ def retry_set_aside(server: Server, now: datetime) -> tuple[int, int]:
             if isinstance(error, OF_THE_DATABASE) and not isinstance(error, OF_EITHER):
                 raise
             log.warning("set_aside_again", id=row_id, reason=str(error)[:300])
-            reason = f"{type(error).__name__}: {error}"[:1000].replace("\0", "")
+            reason = plain_text(f"{type(error).__name__}: {error}"[:1000])
             with server.database.writing() as session:
                 session.execute(update(SetAsideRecord).where(SetAsideRecord.id == row_id).values(reason=reason))
     return applied, len(ids) - applied

@@ -179,14 +179,15 @@ class World(ABC):
         return self.sender(line).deliver(message)
 
     def deliver(
-        self, message: Message, at: int = 0, how: str | Answer = "", between: Callable[[], None] = lambda: None
+        self, message: Message, *faults: tuple[int, str | Answer], between: Callable[[], None] = lambda: None
     ) -> int:
-        """As the worker does it: again and again until it has arrived, later than any uncertain attempt could last. `between` happens
-        after the first attempt. Returns how many requests the first attempt took."""
-        line = Line(self.transport, at, how)
+        """As the worker does it: again and again until it has arrived, later than any uncertain attempt could last. Each attempt has its
+        fault while there are some: at which request, and how. `between` happens after each that failed. Returns how many requests the
+        first attempt took."""
         first = 0
-        for turn in range(8):
-            wait = timedelta(0)
+        for turn in range(len(faults) + 8):
+            line = Line(self.transport, *(faults[turn] if turn < len(faults) else (0, "")))
+            wait = timedelta(seconds=1)
             try:
                 self.attempt(message, line)
                 return first or line.count
@@ -195,14 +196,11 @@ class World(ABC):
             except DeliveryError as error:
                 if error.permanent:
                     raise AssertionError("it was given up") from error
-                wait = timedelta(seconds=(error.retry_after or 0) + 1)
+                wait += timedelta(seconds=error.retry_after or 0)
                 if error.ambiguous:
-                    wait = max(wait, self.sender.settles_after + timedelta(seconds=1))
+                    wait = max(wait, self.sender.settles_after)
             finally:
                 first = first or line.count
-            if turn == 0:
-                between()
-            later = message.now + wait
-            message = replace(message, now=later, reference=self.steps, known_lead=self.known)
-            line = Line(self.transport)
+            between()
+            message = replace(message, now=message.now + wait, reference=self.steps, known_lead=self.known)
         raise AssertionError("it never arrived")

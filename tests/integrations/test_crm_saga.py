@@ -5,6 +5,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from router.integrations.crm.saga import CrmSender
 from router.integrations.vendors import VENDORS
@@ -12,6 +14,7 @@ from router.lib.http_client import Answer
 from tests.integrations.crm_world import FAULTS, World
 from tests.integrations.odoo import REAL, Crm
 from tests.integrations.odoo_world import OdooWorld
+from tests.properties import examples
 
 WORLDS: dict[str, Any] = {"odoo": OdooWorld}
 """By kind of vendor."""
@@ -57,7 +60,7 @@ def test_a_fault_at_any_request_makes_nothing_twice_and_loses_nothing(world: Wor
     for name, how in faults(world).items():
         for at in range(1, requests + 1):
             world.begin()
-            world.deliver(world.message(), at, how)
+            world.deliver(world.message(), (at, how))
             judge(world, f"{name} at request {at}")
 
 
@@ -74,9 +77,31 @@ def test_what_a_person_changes_between_two_attempts_stays(world: World) -> None:
                     world.edit(lead.id)
                     changed.append(lead.id)
 
-            world.deliver(world.message(), at, name, change)
+            world.deliver(world.message(), (at, name), between=change)
             lead = judge(world, f"{name} at request {at}")
             assert not changed or world.is_edited(lead.id), f"{name} at request {at}"
+
+
+SEVERAL = st.lists(st.tuples(st.integers(1, 15), st.sampled_from(sorted(FAULTS))), min_size=2, max_size=5)
+
+
+@settings(max_examples=examples(200))
+@given(faults=SEVERAL, edits=st.booleans())
+def test_several_faults_in_a_row_make_nothing_twice_and_lose_nothing(
+    world: World, faults: list[tuple[int, str]], edits: bool
+) -> None:
+    world.begin()
+    changed = set()
+
+    def change() -> None:
+        for lead in world.leads() if edits else ():
+            if lead.id not in changed:
+                world.edit(lead.id)
+                changed.add(lead.id)
+
+    world.deliver(world.message(), *faults, between=change)
+    lead = judge(world, str(faults))
+    assert lead.id not in changed or world.is_edited(lead.id), faults
 
 
 def test_a_correction_after_a_fault_is_entered_once_and_overwrites_nobody(world: World) -> None:
@@ -98,7 +123,7 @@ def test_a_correction_after_a_fault_is_entered_once_and_overwrites_nobody(world:
                 (lead,) = world.leads()
                 if is_edited:
                     world.edit(lead.id)
-                world.deliver(correction(), at, name)
+                world.deliver(correction(), (at, name))
                 assert world.corrections(lead.id) == 1, f"{name} at request {at}"
                 assert not is_edited or world.is_edited(lead.id), f"{name} at request {at}"
                 judge(world, f"{name} at request {at}")

@@ -124,6 +124,19 @@ def test_r10_a_key_that_may_make_no_lead_of_somebody_else_makes_one_of_nobody_an
     assert len(crm.leads()) == 1
 
 
+def test_a_task_that_odoo_refuses_costs_neither_lead_nor_note(stand_in: tuple[OdooFake, str]) -> None:
+    """On the stand-in alone: no role of Odoo's own may work with leads and not with activities."""
+    fake, url = stand_in
+    crm = Crm(url, "crmtest", "the-key", "the-key")
+    fake.unreadable = {"mail.activity"}
+    try:
+        answer, _ = crm.send(crm.message(config={"manager": "admin"}, call={"status": "missed", "duration": 0}))
+    finally:
+        fake.unreadable = set()
+    assert "No task was left" in answer["warning"]
+    assert len(crm.notes(answer["record"])) == 1
+
+
 @pytest.mark.parametrize("who", ["expired"])
 def test_an_expired_key_is_the_accounts_fault(office: Office, who: str) -> None:
     with pytest.raises(DeliveryError, match="Invalid apikey") as refused:

@@ -108,7 +108,7 @@ class Saga:
                 "call", lambda: self.crm.add_call(record, entry), record
             )
             self.remember({"note_id": note})
-            task = self._task(record)
+            task, warning = self._task_or_why(record)
         except RecordGone:
             self.remember(
                 dict.fromkeys(("model", "record", "match", "creating", "warning", "reopen", "note_id", "begun"))
@@ -117,7 +117,8 @@ class Saga:
         answer = {"status": 200, "model": record.kind, "record": record.id, "note_id": note}
         if task is not None:
             answer["task_id"] = task
-        return answer | ({"warning": self.steps["warning"]} if self.steps.get("warning") else {})
+        warnings = [words for words in (self.steps.get("warning"), warning) if words]
+        return answer | ({"warning": "; ".join(warnings)} if warnings else {})
 
     def _choose(self) -> None:
         """Remembers the record to which the call is added, made if R10 asks for a new one."""
@@ -305,6 +306,18 @@ class Saga:
             mark=self.mark,
             recording=notes.recording_page(self.message),
         )
+
+    def _task_or_why(self, record: Record) -> tuple[RecordId | None, str]:
+        """The task, or why the CRM takes none: lead and entry are there, and worth more."""
+        try:
+            return self._task(record), ""
+        except RecordGone:
+            raise
+        except DeliveryError as error:
+            if not error.permanent and error.status != 403:
+                raise
+            self.remember({"begun": {}})
+            return None, f"No task was left: {error}"
 
     def _task(self, record: Record) -> RecordId | None:
         """The task that a missed call, or the call on a lost lead, leaves for the responsible person."""

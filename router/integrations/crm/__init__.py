@@ -27,6 +27,8 @@ Chosen = Annotated[str, BeforeValidator(_as_text), StringConstraints(strip_white
 class CrmSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
+    field_name: ClassVar[re.Pattern[str]] = LEAD_FIELD
+    """How the CRM writes names of fields of a lead."""
     reserved_fields: ClassVar[frozenset[str]] = frozenset()
     """Fields of a lead that the connector fills itself."""
     chosen_from: ClassVar[dict[str, str]] = {"manager": "people"}
@@ -84,7 +86,7 @@ class CrmSettings(BaseModel):
     @classmethod
     def _templates(cls, value: dict[str, str]) -> dict[str, str]:
         for name, template in value.items():
-            if not LEAD_FIELD.fullmatch(name) or name in cls.reserved_fields:
+            if not cls.field_name.fullmatch(name) or name in cls.reserved_fields:
                 raise ValueError(f"“{name[:60]}” is not the name of a field that can be filled.")
             if (unknown := unknown_placeholder(template)) is not None:
                 raise ValueError(f"There is no placeholder {{{unknown[:60]}}} (in “{name}”).")

@@ -314,7 +314,7 @@ class Saga:
         except RecordGone:
             raise
         except DeliveryError as error:
-            if not error.permanent and error.status != 403:
+            if not error.permanent and not (error.refused_account and error.status == 403):
                 raise
             self.remember({"begun": {}})
             return None, f"No task was left: {error}"

@@ -31,7 +31,7 @@ MOST_P99 = 50.0
 MOST_VISIBLE = 300.0
 """Milliseconds from an answer to the call's row, for 99 of 100 calls at STEADY_RATE."""
 STEADY_RATE = 50.0
-FIRST_RATE, LAST_RATE, STEP, FINE_STEP = 100.0, 2_000.0, 1.25, 1.06
+FIRST_RATE, LAST_RATE, STEP, FINE_STEP = 100.0, 4_000.0, 2.0, 1.06
 LEAST_OF_BEFORE = 2.0
 
 
@@ -147,8 +147,8 @@ def offered_to(server: Running, seconds: float, past: int, rate: float, look_eve
 
 
 class Search:
-    """The highest rate of a contestant: up or down by steps until it turns, once between the last two, then held for longer, and down by
-    finer steps while it does not hold."""
+    """The highest rate of a contestant: doubled until it turns, halfway between the last two until they are close, then held for longer, and
+    down by fine steps while it does not hold, else up by fine steps while it does."""
 
     def __init__(self) -> None:
         self.rate, self.best, self.least_failed = FIRST_RATE, 0.0, float("inf")
@@ -156,21 +156,32 @@ class Search:
 
     def take(self, is_sustained: bool) -> None:
         if self.is_holding:
-            self.is_done = is_sustained
-            self.rate /= 1 if is_sustained else FINE_STEP
+            self._hold(is_sustained)
             return
         if is_sustained:
             self.best = self.rate
         else:
             self.least_failed = self.rate
-        if self.best and self.least_failed / self.best < STEP * 0.999:
+        if self.best and self.least_failed <= self.best * FINE_STEP * 1.001:
             self.is_holding, self.rate = True, self.best
+            self.best, self.least_failed = 0.0, float("inf")
         elif self.best and self.least_failed < float("inf"):
-            self.rate = (self.best * self.least_failed) ** 0.5
-        elif is_sustained and self.rate * STEP > LAST_RATE:
-            self.is_holding = True
+            self.rate = max((self.best * self.least_failed) ** 0.5, self.best * FINE_STEP)
         else:
             self.rate *= STEP if is_sustained else 1 / STEP
+            if self.rate > LAST_RATE:
+                raise SystemExit(f"bench: {LAST_RATE:.0f} calls a second are sustained, and no more are offered")
+
+    def _hold(self, is_sustained: bool) -> None:
+        """`best` and `least_failed` are those of rates that were held for longer."""
+        if is_sustained:
+            self.best = max(self.best, self.rate)
+        else:
+            self.least_failed = min(self.least_failed, self.rate)
+        following = self.rate * FINE_STEP if is_sustained else self.rate / FINE_STEP
+        is_known = following <= self.best * 1.001 or following >= self.least_failed * 0.999
+        self.is_done = bool(self.best) and is_known
+        self.rate = self.best if self.is_done else following
 
 
 def highest_rates(servers: Mapping[str, Running], past: int, size: TelephoneSize) -> dict[str, float]:

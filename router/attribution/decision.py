@@ -25,6 +25,7 @@ after it: a call that is decided again, because an earlier one became known late
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import lru_cache
 from math import atan, fsum, pi, sqrt
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -414,7 +415,7 @@ def decide(
             "probability": round(probability, DIGITS),
             "state": state,
             "silent_seconds": int(silent.total_seconds()),
-            "leased_at": candidate.leased_at.isoformat(),
+            "leased_at": _text_of(candidate.leased_at),
             "left": candidate.left and state != "open",
             "replaced": replaced,
             "tapped_seconds": None if tapped is None else int(tapped.total_seconds()),
@@ -425,6 +426,10 @@ def decide(
     parts = ((entry.candidate.source_key, entry.source_probability, entry.candidate.visit_id) for entry in weighed)
     shares = shares_by_source(parts)
     return Decision(*decided, candidates, steps, shares)
+
+
+_text_of = lru_cache(maxsize=4096)(datetime.isoformat)
+"""Of a moment in UTC: each lease is a candidate of all calls to its number, and to write it costs as much as to weigh it."""
 
 
 def _why_no_repeat(

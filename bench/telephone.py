@@ -147,8 +147,8 @@ def offered_to(server: Running, seconds: float, past: int, rate: float, look_eve
 
 
 class Search:
-    """The highest rate of a contestant: doubled until it turns, halfway between the last two until they are close, then held for longer, and
-    down by fine steps while it does not hold, else up by fine steps while it does."""
+    """The highest rate of a contestant: doubled until it turns, halfway between the last two until they are close. Then it is held for
+    longer, and goes down by fine steps until it holds, or up until it does not."""
 
     def __init__(self) -> None:
         self.rate, self.best, self.least_failed = FIRST_RATE, 0.0, float("inf")

@@ -21,7 +21,7 @@ from router.integrations.base import Message, Trial, Vendor
 from router.integrations.crm.placeholders import placeholder_values
 from router.integrations.models import Integration
 from router.integrations.outbox import full_call_documents
-from router.integrations.vendors import VENDORS, slots
+from router.integrations.vendors import VENDORS, slots, vendors_in
 from router.lib.http_client import Outgoing
 from router.lib.tls import trusted_authorities
 from router.scenarios.service import find_scenario
@@ -58,6 +58,9 @@ class Receiver:
         Raises:
             Problem: 422 naming each field that cannot be used; 404, there is no such scenario.
         """
+        vendors = vendors_in(slots()[slot]).values()
+        if not any(vendor.try_out for vendor in vendors):
+            raise Problem(404, f"{slots()[slot].title} has no test here.")
         (part,) = (part for part in server.scenario_parts if part.name == INTEGRATIONS)
         with server.database.reading() as session:
             stored = None

@@ -102,6 +102,7 @@ def test_settings_that_cannot_be_used_are_refused_before_anything_is_sent(attemp
     problem = attempt("webhook_end", {"url": "https://10.0.0.1/", "secret": "weak"}, 422)
     assert problem["errors"].keys() == {"integrations.webhook_end.url", "integrations.webhook_end.secret"}
     assert attempt("sms", {}, 422)["field"] == "slot"
+    attempt("crm", {"kind": "odoo", "url": inbox.url, "database": "main", "key": "k3y", "manager": "anna"}, 404)
     assert attempt("webhook_end", "no", 422)["field"] == "settings"  # type: ignore[arg-type] # as a program may
     attempt("webhook_end", {"url": inbox.url}, 422, scenario="7")
     attempt("webhook_end", {"url": inbox.url}, 404, scenario=999)

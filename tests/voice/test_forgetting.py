@@ -464,6 +464,7 @@ NO_TEXT_OF_CALLERS = {
     "call_recording": "ids, words of ours and the carrier's, and names of files that are random",
     "carrier_account": TYPED,
     "crawler_day": OURS,
+    "crm_account": "what a CRM says of the company: its name, people, teams and fields",
     "forgotten_caller": "the keyed hash",
     "holiday": TYPED,
     "integration": TYPED,

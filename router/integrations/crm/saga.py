@@ -107,7 +107,7 @@ class Saga:
             note = self.steps.get("note_id") or self._looked_up(
                 "call", lambda: self.crm.add_call(record, entry), record
             )
-            self.remember({"note_id": note})
+            self.remember({"note_id": note, "entered": _entered(entry)})
             task, warning = self._task_or_why(record)
         except RecordGone:
             self.remember(
@@ -260,8 +260,7 @@ class Saga:
             return None
         if self.steps.get("contact_id") is None:
             caller = Caller(str(e164), None, self.country)
-            key = f"{self.key}-contact"
-            made = self._looked_up("contact", lambda: self.crm.create_contact(key, caller, person), None)
+            made = self._looked_up("contact", lambda: self.crm.create_contact(self.key, caller, person), None)
             self.remember({"contact_id": made})
         contact: RecordId | None = self.steps["contact_id"]
         return contact
@@ -386,7 +385,7 @@ class Saga:
         entry = self.entry()
         if kept:
             entry = replace(entry, html=entry.html + "".join(notes.kept_note(self.message, line) for line in kept))
-        told = _digest([entry.html, entry.outcome, entry.duration, entry.recording])
+        told = _entered(entry)
         if call is None or told == (self.steps.get("entered") or self.message.earlier.get("entered")):
             return {}
         self._changing(lambda: self.crm.change_call(record, call, entry))
@@ -402,7 +401,7 @@ class Saga:
             return []
         if told == (self.steps.get("told") or earlier.get("told")):
             return list(self.steps.get("kept") or ())
-        values, _ = self.crm.lead_values(self.new_lead(None))
+        values, _ = self.crm.lead_values(self.new_lead(None, earlier.get("contact_id")))
         new = {name: value for name, value in values.items() if name in written and _digest(value) != written[name][0]}
         new.pop(self.crm.responsible, None)
         now = self.crm.read(record, list(new)) if new else {}
@@ -492,6 +491,11 @@ class Saga:
         self.making = True
         change()
         self.making = False
+
+
+def _entered(entry: CallEntry) -> str:
+    """Changes when what the CRM shows of a call has to change."""
+    return _digest([entry.html, entry.outcome, entry.duration, entry.recording])
 
 
 def _digest(value: Any) -> str:

@@ -456,11 +456,19 @@ class IntegrationsPart:
 
     def preview(self, typed: Any) -> list[str]:
         """What happens after a call, a sentence for each receiver."""
-        return [
-            form.slot.preview.format(address=str(form.value[form.vendor.decides]).removeprefix("https://"))
-            for form in self.form(typed)
-            if form.used
-        ]
+        sentences = []
+        for form in self.form(typed):
+            if not form.used:
+                continue
+            address = str(form.value[form.vendor.decides]).removeprefix("https://")
+            sentence = form.slot.preview.format(address=address)
+            chosen = form.value.get("events") if form.vendor.chosen_events else None
+            if isinstance(chosen, list) and chosen:
+                extra: Any = form.vendor.settings.model_fields["events"].json_schema_extra
+                moments = [f"when {words}" for event, words in extra["choices"].items() if event in chosen]
+                sentence = f"{address} gets a signed message {', '.join(moments)}"
+            sentences.append(sentence)
+        return sentences
 
 
 def _stored(session: Session, scenario_id: int | None, with_removed: bool = False) -> dict[str, Integration]:

@@ -330,3 +330,12 @@ def test_the_apis_description_has_the_settings_of_every_receiver(client: FlaskCl
         assert "choices" not in str(members)
         odoo, _ = members["crm"]["anyOf"]
         assert (odoo["properties"]["kind"], odoo["required"][:2]) == ({"const": "odoo"}, ["kind", "url"])
+
+
+def test_the_preview_says_when_an_address_is_told(part: IntegrationsPart) -> None:
+    url = "https://hooks.example.com/calls"
+    assert part.preview({"webhook_end": {"url": url}}) == ["It ends: hooks.example.com/calls gets a signed message"]
+    chosen = {"webhook_end": {"url": url, "events": ["call.started", "call.recorded"]}, "webhook_start": {"url": ""}}
+    assert part.preview(chosen) == [
+        "hooks.example.com/calls gets a signed message when a call comes in, when its recording can be heard"
+    ]

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationInfo, field_validator
@@ -170,6 +170,12 @@ RESERVED_NAMES = frozenset(
 
 class Ga4Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, validate_default=True)
+
+    groups: ClassVar[dict[str, tuple[str, ...]]] = {
+        "What a call is worth": ("value", "value_per", "currency"),
+        "Consent and collection": ("consent", "endpoint"),
+    }
+    """The headings of the form, each with its settings."""
 
     measurement_id: Annotated[str, StringConstraints(strip_whitespace=True)] = Field(
         title="Measurement ID", examples=["G-XXXXXXXXXX"], description="Admin, Data streams, your website."

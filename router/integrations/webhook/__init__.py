@@ -4,7 +4,7 @@ those of Standard Webhooks 1.0: signed, with the same id over all attempts."""
 import base64
 import json
 import secrets
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
@@ -99,6 +99,9 @@ def show(message: Message) -> str:
 
 class WebhookSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
+
+    groups: ClassVar[dict[str, tuple[str, ...]]] = {"How it is told": ("method", "format", "template")}
+    """The headings of the form, each with its settings."""
 
     url: Address = Field(title="Address", examples=["https://example.com/calls"])
     secret: Secret | None = Field(None, title="Secret", description="Empty: one is made and shown once.")

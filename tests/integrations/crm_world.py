@@ -7,7 +7,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
 from router.integrations.base import DeliveryError, Message, Skipped
@@ -46,6 +46,12 @@ def lost_on_the_way(ask: Callable[[], Answer]) -> Answer:
 
 
 @fault
+def slow(ask: Callable[[], Answer]) -> Answer:
+    """No answer in time, and the CRM acts all the same, just before its own limit is over: `Line.late`, `World.deliver`."""
+    raise NoAnswer("No answer came in time.")
+
+
+@fault
 def busy(ask: Callable[[], Answer]) -> Answer:
     return Answer(429, {"retry-after": "7"}, b"{}", complete=True)
 
@@ -77,6 +83,8 @@ class Line(Outgoing):
         self.transport = transport
         self.at, self.how = at, how
         self.count = 0
+        self.late: list[Callable[[], Answer]] = []
+        """What the CRM has still to act on."""
 
     def request(
         self, method: str, url: str, content: bytes, headers: Mapping[str, str], *more: Any, **named: Any
@@ -90,6 +98,8 @@ class Line(Outgoing):
 
         if self.count != self.at:
             return ask()
+        if self.how == "slow":
+            self.late.append(ask)
         return self.how if isinstance(self.how, Answer) else FAULTS[self.how](ask)
 
 
@@ -185,14 +195,19 @@ class World(ABC):
         fault while there are some: at which request, and how. `between` happens after each that failed. Returns how many requests the
         first attempt took."""
         first = 0
+        late: list[tuple[datetime, Callable[[], Answer]]] = []
         for turn in range(len(faults) + 8):
+            for at, act in list(late):
+                if at <= message.now:
+                    late.remove((at, act))
+                    act()
             line = Line(self.transport, *(faults[turn] if turn < len(faults) else (0, "")))
             wait = timedelta(seconds=1)
             try:
                 self.attempt(message, line)
-                return first or line.count
+                return self._end(late) or first or line.count
             except Skipped:
-                return first or line.count
+                return self._end(late) or first or line.count
             except DeliveryError as error:
                 if error.permanent:
                     raise AssertionError("it was given up") from error
@@ -201,6 +216,14 @@ class World(ABC):
                     wait = max(wait, self.sender.settles_after)
             finally:
                 first = first or line.count
+                over = message.now + self.sender.settles_after - timedelta(seconds=1)
+                late += [(over, act) for act in line.late]
             between()
             message = replace(message, now=message.now + wait, reference=self.steps, known_lead=self.known)
         raise AssertionError("it never arrived")
+
+    @staticmethod
+    def _end(late: list[tuple[datetime, Callable[[], Answer]]]) -> None:
+        """What was still under way when nobody waited for it any more."""
+        for _, act in late:
+            act()

@@ -68,7 +68,7 @@ def test_a_fault_at_any_request_makes_nothing_twice_and_loses_nothing(world: Wor
 def test_what_a_person_changes_between_two_attempts_stays(world: World) -> None:
     world.begin()
     requests = world.deliver(world.message())
-    for name in ("dropped_after", "bad_gateway", "unreadable"):
+    for name in ("dropped_after", "bad_gateway", "unreadable", "slow"):
         for at in range(1, requests + 1):
             world.begin()
             changed = []
@@ -116,7 +116,7 @@ def test_a_correction_after_a_fault_is_entered_once_and_overwrites_nobody(world:
     world.begin()
     world.deliver(world.message())
     requests = world.deliver(correction())
-    for name in ("dropped_after", "lost_on_the_way", "busy"):
+    for name in ("dropped_after", "lost_on_the_way", "slow", "busy"):
         for at in range(1, requests + 1):
             for is_edited in (False, True):
                 world.begin()

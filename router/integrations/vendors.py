@@ -3,12 +3,14 @@
 from router.integrations.base import Slot, Vendor
 from router.integrations.ga4 import GA4
 from router.integrations.odoo import ODOO
+from router.integrations.pipedrive import PIPEDRIVE
 from router.integrations.webhook import WEBHOOK
 
 VENDORS: dict[str, Vendor] = {
     WEBHOOK.kind: WEBHOOK,
     GA4.kind: GA4,
     ODOO.kind: ODOO,
+    PIPEDRIVE.kind: PIPEDRIVE,
 }
 """By kind, in the order of the wizard."""
 

@@ -14,10 +14,15 @@ from router.lib.http_client import Answer
 from tests.integrations.crm_world import FAULTS, World
 from tests.integrations.odoo import REAL, Crm
 from tests.integrations.odoo_world import OdooWorld
+from tests.integrations.pipedrive_world import PipedriveWorld
 from tests.integrations.plain_crm import PlainWorld
 from tests.properties import examples
 
-WORLDS: dict[str, Any] = {"odoo": OdooWorld, "plain": PlainWorld}
+WORLDS: dict[str, Any] = {
+    "odoo": OdooWorld,
+    "pipedrive": PipedriveWorld,
+    "plain": PlainWorld,
+}
 """By kind of vendor; and one that nobody sells, with all that Odoo does not need."""
 if all(REAL.values()):
     WORLDS["real odoo"] = lambda: OdooWorld(Crm(REAL["URL"], REAL["DATABASE"], REAL["API_KEY"], REAL["ADMIN_KEY"]))

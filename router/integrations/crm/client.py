@@ -75,20 +75,33 @@ class JsonClient:
             return document
         raise self.error(answer, document)
 
+    def unreadable(self, status: int = 200) -> DeliveryError:
+        """For an answer of success in a form that was not expected: nobody knows what the CRM did."""
+        return DeliveryError(f"{self.product}’s answer has an unexpected form.", status=status, ambiguous=True)
+
+    def made(self, record: Any) -> int:
+        """The number of a record that was made."""
+        number = record.get("id") if isinstance(record, dict) else record
+        if isinstance(number, str) and number.isdecimal():
+            number = int(number)
+        if type(number) is not int:
+            raise self.unreadable()
+        return number
+
     def error(self, answer: Answer, document: Any) -> DeliveryError:
         """What an answer means that is no success."""
         words = self.words(answer, document)
         said = excerpt(answer, self.access.secret)
         told = self.without_secret(" ".join((words or said).split()))[:400]
-        later = self.may_succeed_later(answer, document)
+        is_account_refused = bool(words) and self.is_account_refused(answer, document)
         wait = retry_after(answer.headers, self.access.now)
         return DeliveryError(
             f"{self.product} answered {answer.status}: {told}",
             # what something before the CRM says may be about this one request, or pass
-            permanent=bool(words) and not later,
+            permanent=bool(words) and not is_account_refused and not self.may_succeed_later(answer, document),
             retry_after=self.pause(answer) if wait is None else wait,
             status=answer.status,
-            refused_account=bool(words) and self.is_account_refused(answer, document),
+            refused_account=is_account_refused,
             ambiguous=answer.status >= 500,
             answer=said,
         )

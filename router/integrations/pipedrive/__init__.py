@@ -1,0 +1,58 @@
+"""Pipedrive as a CRM: new callers become persons with a deal, calls become finished activities."""
+
+import re
+from typing import ClassVar
+from urllib.parse import urlsplit
+
+from pydantic import Field, field_validator
+
+from router.integrations import crm
+from router.integrations.base import Address, Secret, Vendor
+from router.integrations.crm.saga import CrmSender
+from router.integrations.pipedrive.connector import PipedriveConnector
+
+
+class PipedriveSender(CrmSender):
+    connector = PipedriveConnector
+
+
+class PipedriveSettings(crm.CrmSettings):
+    field_name = re.compile(r"name|title|value|currency|probability|expected_close_date|[0-9a-f]{40}")
+    chosen_from: ClassVar = {"manager": "people", "pipeline": "pipelines", "stage": "stages"}
+
+    url: Address = Field(title="Address", examples=["https://yourcompany.pipedrive.com"])
+    key: Secret | None = Field(
+        None,
+        title="API token",
+        description="In Pipedrive: Personal preferences, API. Deals belong to its user where nobody else is named.",
+    )
+    pipeline: crm.Chosen = Field("", title="Pipeline of new deals", description="Otherwise the first one.")
+    stage: crm.Chosen = Field("", title="Stage of new deals", description="Otherwise the first one of the pipeline.")
+
+    @field_validator("url")
+    @classmethod
+    def _root(cls, value: str) -> str:
+        """Of an address copied from the browser the host alone counts."""
+        parts = urlsplit(value)
+        return f"{parts.scheme}://{parts.netloc}" if parts.netloc else value
+
+    @field_validator("key")
+    @classmethod
+    def _printable(cls, value: str | None) -> str | None:
+        if value is not None and not (value.isascii() and value.isprintable()):
+            raise ValueError("An API token has no such signs.")
+        return value
+
+
+PIPEDRIVE = Vendor(
+    kind="pipedrive",
+    name="Pipedrive",
+    product="Pipedrive",
+    events={crm.CRM: ("call.ended", "call.updated")},
+    settings=PipedriveSettings,
+    sealed="key",
+    sender=PipedriveSender,
+    ordered_by_caller=True,
+    settles_after=PipedriveSender.settles_after,
+    repeated="The deal and the call are looked for first: what is still there is not made again, what somebody deleted there is.",
+)

@@ -245,5 +245,5 @@ class SlowLookups(Lookups):
 
     draws: Callable[[], bool] = staticmethod(lambda: False)
 
-    def run(self, work: Callable[[], T], default: T, seconds: float | None = None) -> T:
+    def run(self, work: Callable[[], T], default: T, seconds: float | None = None, *, looks_again: bool = False) -> T:
         return default if self.draws() else work()

@@ -3,6 +3,7 @@ the templates of a lead's fields are filled with."""
 
 import re
 from pathlib import Path
+from typing import Any
 
 import phonenumbers
 import pytest
@@ -118,12 +119,18 @@ def test_no_text_breaks_the_judgement_and_what_matches_was_searched_for(text: st
         ([(9, False, Match.TYPED), (5, False, Match.ABROAD)], None, (True, True), 9),
         ([(9, False, Match.TYPED)], None, (False, True), "create"),
         ([(9, True, Match.TYPED)], None, (False, False), "create"),
+        ([(9, False, Match.KNOWN, True)], 9, (True, True), "create"),
+        ([(9, False, Match.KNOWN, True)], 9, (True, True, True), 9),
+        ([(9, False, Match.KNOWN, True), (5, False, Match.TYPED)], 9, (True, True), 5),
+        ([(9, False, Match.KNOWN, True), (5, False, Match.TYPED)], 9, (True, True, True), 5),
+        ([(9, False, Match.KNOWN, True), (5, True, Match.EXTENSION)], 9, (True, True, True), 5),
+        ([(9, False, Match.KNOWN, True)], None, (False, False, True), 9),
         ([], None, (True, True), "customer"),
         ([], None, (False, True), "create"),
     ],
 )
 def test_r10_which_of_several_leads(
-    leads: list[tuple[int, bool, Match]], known: int | None, switches: tuple[bool, bool], chosen: int | str
+    leads: list[tuple[Any, ...]], known: int | None, switches: tuple[bool, ...], chosen: int | str
 ) -> None:
     choice = lead_to_add_to([FoundLead(*lead) for lead in leads], known, True, Switches(*switches))
     assert (choice.id if isinstance(choice, FoundLead) else choice) == chosen

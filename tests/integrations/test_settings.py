@@ -13,10 +13,12 @@ from sqlalchemy.orm import Session
 from werkzeug.datastructures import MultiDict
 
 from router.accounts.models import Project
+from router.integrations.crm import CRM as CRM_SLOT
 from router.integrations.models import Delivery, Integration
 from router.integrations.outbox import fan_out
 from router.integrations.queue import Outcome, claim, finish
 from router.integrations.settings import IntegrationsPart
+from router.integrations.vendors import vendors_in
 from router.scenarios.documents import ScenarioPart
 from router.scenarios.models import Scenario
 from router.web.api import merged
@@ -328,8 +330,9 @@ def test_the_apis_description_has_the_settings_of_every_receiver(client: FlaskCl
         assert set(webhook["properties"]) == {"url", "secret", "events", "method", "format", "template"}
         assert webhook["properties"]["secret"]["writeOnly"]
         assert "choices" not in str(members)
-        odoo, _ = members["crm"]["anyOf"]
-        assert (odoo["properties"]["kind"], odoo["required"][:2]) == ({"const": "odoo"}, ["kind", "url"])
+        crms = {one["properties"]["kind"]["const"]: one for one in members["crm"]["anyOf"] if "properties" in one}
+        assert crms.keys() == vendors_in(CRM_SLOT).keys()
+        assert crms["odoo"]["required"][:2] == ["kind", "url"]
 
 
 def test_the_preview_says_when_an_address_is_told(part: IntegrationsPart) -> None:

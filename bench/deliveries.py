@@ -37,6 +37,8 @@ from router.lib.crypto import KeyRing
 from tests.integrations.receiver import WEBHOOK_SECRET
 
 RECEIVERS = 20
+OTHERS = 280
+"""Integrations that have nothing to be sent: an operator of thirty companies has so many."""
 LEAST_TO_ONE, LEAST_TO_MANY = 8.0, 5.0
 """Times as many deliveries as the build before."""
 MOST_OF_CPU = 0.2
@@ -237,7 +239,7 @@ def sending(name: str, checkout: Path | None, database_url: str, folder: Path, u
     process = subprocess.Popen([python, "-m", "router", "worker"], env=environ, cwd=checkout)
     try:
         one = Sending(name, process.pid, database_url, engine, tables)
-        one.add_integrations(RECEIVERS, url)
+        one.add_integrations(RECEIVERS + OTHERS, url)
         yield one
     finally:
         process.terminate()

@@ -172,7 +172,7 @@ class Company:
             scenario = session.get_one(Scenario, self.scenario_ids[index % 2])
             project = session.get_one(Project, scenario.project_id)
             ga = {"client_id": f"{1_000_000_000 + index}.1763900000", "session_id": str(int(now.timestamp()))}
-            visit = make_visit(session, project, now, number=20_000 + index, ga=ga)
+            visit = make_visit(session, project, 20_000 + index, now, ga=ga)
             caller = f"+1415{5_550_000 + index}"
             call = make_call(
                 session,

@@ -30,9 +30,10 @@ from sqlalchemy import (
 )
 
 from bench import world
-from bench.processes import SECRET, cpu_of_database, cpu_seconds, environment
+from bench.processes import SECRET, cpu_of_cluster, cpu_seconds, environment
 from bench.report import Report
 from router.db import Database, migrate
+from router.integrations.wakeups import wake
 from router.lib.crypto import KeyRing
 from tests.integrations.receiver import WEBHOOK_SECRET
 
@@ -108,6 +109,8 @@ class Sending:
     database_url: str
     engine: Engine
     tables: MetaData
+    wakes: Path
+    """Where the applier wakes this build's workers."""
     integration_ids: list[int] = field(default_factory=list)
     written: int = 0
 
@@ -186,6 +189,7 @@ class Sending:
         with self.engine.begin() as connection:
             connection.execute(insert(self.tables.tables["call"]), calls)
             connection.execute(insert(self.tables.tables["delivery"]), rows)
+        wake(self.wakes)
 
     def forget_waiting(self) -> None:
         """What was not sent, and how receivers fared."""
@@ -238,7 +242,7 @@ def sending(name: str, checkout: Path | None, database_url: str, folder: Path, u
     tables.reflect(engine, only=["project", "scenario", "integration", "call", "delivery"])
     process = subprocess.Popen([python, "-m", "router", "worker"], env=environ, cwd=checkout)
     try:
-        one = Sending(name, process.pid, database_url, engine, tables)
+        one = Sending(name, process.pid, database_url, engine, tables, folder / name / "wake")
         one.add_integrations(RECEIVERS + OTHERS, url)
         yield one
     finally:
@@ -265,11 +269,11 @@ def send_backlog(one: Sending, receivers: Receivers, over: int, seconds: float) 
         if time.monotonic() > until:
             raise SystemExit(f"bench: {one.name} sends nothing")
         time.sleep(0.005)
-    began, before = time.monotonic(), (cpu_seconds(one.pid), cpu_of_database(one.database_url))
+    began, before = time.monotonic(), (cpu_seconds(one.pid), cpu_of_cluster(one.database_url))
     first = len(receivers.arrived)
     time.sleep(seconds)
     arrived, lasted = len(receivers.arrived) - first, time.monotonic() - began
-    spent = cpu_seconds(one.pid) - before[0], cpu_of_database(one.database_url) - before[1]
+    spent = cpu_seconds(one.pid) - before[0], cpu_of_cluster(one.database_url) - before[1]
     one.forget_waiting()
     time.sleep(1.0)  # what is under way ends
     each = [used * 1000 / max(arrived, 1) for used in spent]

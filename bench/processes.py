@@ -121,6 +121,18 @@ def cpu_of_database(url: str) -> float:
         return sum(_own_seconds(pid) for (pid,) in rows if pid != connection.info.backend_pid)
 
 
+def cpu_of_cluster(url: str) -> float:
+    """What PostgreSQL's processes have taken so far, those that have ended too; 0 for SQLite. Of all databases of the cluster."""
+    if url.startswith("sqlite"):
+        return 0.0
+    with psycopg.connect(url.replace("+psycopg", "")) as connection:
+        backend = Path(f"/proc/{connection.info.backend_pid}/stat").read_text().rpartition(")")[2].split()
+    postmaster = int(backend[1])
+    fields = Path(f"/proc/{postmaster}/stat").read_text().rpartition(")")[2].split()
+    ended = (int(fields[13]) + int(fields[14])) / os.sysconf("SC_CLK_TCK")
+    return cpu_seconds(postmaster) + ended
+
+
 def _below(pid: int) -> list[int]:
     children: list[int] = []
     with contextlib.suppress(OSError):

@@ -220,7 +220,7 @@ class DeliveryWorker:
 
     def _begin(self, pool: ThreadPoolExecutor, clock: Clock, *, looks: bool) -> int:
         """Claims what there is room for, builds the messages and hands them to the pool; returns how many."""
-        room = self.threads - len(self._under_way)
+        room = 2 * self.threads - len(self._under_way)
         if room <= 0:
             return 0
         now, monotonic = clock(), time.monotonic()
@@ -296,7 +296,8 @@ class DeliveryWorker:
                 pace = self._paces[one.job.receiver]
                 with pace.lock:
                     pace.ahead.append(attempt)
-                    is_turn = pace.sending < int(pace.limit)
+                    is_free = not pace.sending or len(self._threads) < self.threads
+                    is_turn = pace.sending < int(pace.limit) and is_free
                     pace.sending += is_turn
                 if is_turn:
                     self._threads.add(pool.submit(self._work_off, pace))

@@ -29,6 +29,7 @@ from router.db import Database
 from router.integrations.crm.accounts import leads_of_nobody
 from router.integrations.crm.views import crm_api
 from router.integrations.forgetting import connect_forgetting
+from router.integrations.missed.service import connect_missed
 from router.integrations.outbox import connect_receivers
 from router.integrations.settings import IntegrationsPart
 from router.integrations.text_messages import message_pages, messages_api
@@ -181,6 +182,7 @@ def make_server(settings: Settings, database: Database | None = None) -> Server:
     connect_pool()
     connect_receivers()
     connect_forgetting()
+    connect_missed()
     server.scenario_parts.append(IntegrationsPart(server))
     make_limits(server)
     open_regions(server)

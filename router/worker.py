@@ -19,6 +19,7 @@ from router.attribution.pool.unplaced import refresh_shown
 from router.attribution.upkeep.service import keep_pools
 from router.carriers.accounts import check_accounts
 from router.db import LONG_AGO
+from router.integrations.missed.service import tell_missed
 from router.integrations.queue import bring_forward
 from router.integrations.settings import reseal
 from router.integrations.text_messages import announce_messages
@@ -94,6 +95,7 @@ def quick_jobs() -> list[PeriodicJob]:
         PeriodicJob("refresh_shown", timedelta(minutes=5), refresh_shown),
         PeriodicJob("adopt_unknown_calls", timedelta(seconds=5), adopt_unknown_calls),
         PeriodicJob("close_silent_calls", timedelta(minutes=1), close_silent_calls),
+        PeriodicJob("tell_missed", timedelta(seconds=2), tell_missed),
         PeriodicJob("announce_messages", timedelta(seconds=2), announce_messages),
         PeriodicJob("delete_old_messages", timedelta(hours=1), delete_old_messages),
         PeriodicJob("guess_robocalls", timedelta(minutes=1), guess_robocalls),

@@ -11,6 +11,7 @@ from pydantic import BaseModel, StringConstraints
 from sqlalchemy.orm import Session
 from werkzeug.http import parse_date
 
+from router.accounts.mail import Letter
 from router.lib.http_client import AddressBlocked, Answer, NoAnswer, Outgoing, OutgoingError
 from router.lib.texts import plain_text
 from router.voice.models import BLOCKED
@@ -167,10 +168,10 @@ class Vendor:
     """The fields in the API, in the database and in the form: a field's title is its label there, its description the help, its first
     example the placeholder. Beside texts there are bool (a switch) and dict (lines `name = text`)."""
     sealed: str
-    """The secret among the settings: it is stored sealed and never shown again."""
+    """The secret among the settings: it is stored sealed and never shown again. Empty: there is none."""
     sender: Callable[[Outgoing], "Sender"]
     address: str = "url"
-    """The setting with the address that messages go to."""
+    """The setting with the address that messages go to. Empty: there is none, or it is the secret; then `account` names the receiver."""
     account: str = ""
     """The setting that tells accounts at one host apart: each fails and waits alone. Empty: the whole address does."""
     decides: str = "url"
@@ -185,6 +186,8 @@ class Vendor:
     """One caller's calls are delivered one after the other."""
     try_out: Callable[[Outgoing, Message], Trial] | None = None
     """Tests typed settings, on an example of a call; nothing that counts may be left at the receiver."""
+    letter: Callable[[Message], tuple[list[str], Letter]] | None = None
+    """Of a vendor that tells by e-mail: to whom (an empty text is the project's address) and what, for a test."""
     shows: Callable[[Message], str] | None = None
     """What would be sent, for people to look at."""
     saved: Callable[[Session, int], None] | None = None
@@ -205,8 +208,10 @@ class Vendor:
 
         A query, which may hold a key, is told by its digest, and so is the rest of a name that is too long.
         """
-        parts = urlsplit(str(getattr(settings, self.address)))
-        if self.account:
+        parts = urlsplit(str(getattr(settings, self.address)) if self.address else "")
+        if self.account and not self.address:
+            place = str(getattr(settings, self.account)).casefold()
+        elif self.account:
             place = f"{parts.netloc}/{getattr(settings, self.account)}".casefold()
         else:
             scheme = "" if parts.scheme == "https" else f"{parts.scheme}://"

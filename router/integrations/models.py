@@ -168,6 +168,24 @@ class ReceiverHealth(Base):
     """Nothing is sent until somebody switches it on again, or changes the integration; what is for it waits."""
 
 
+class MissedCallNotice(Base):
+    """A missed call that somebody wants to know of, and whether he does."""
+
+    __tablename__ = "missed_call_notice"
+    __table_args__ = (
+        UniqueConstraint("integration_id", "call_id"),
+        partial_index("ix_missed_call_notice_untold", "integration_id", where="told_at IS NULL"),
+    )
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    integration_id: Mapped[int] = mapped_column(BigId)
+    call_id: Mapped[int] = mapped_column(BigId)
+    created_at: Mapped[datetime]
+    told_at: Mapped[datetime | None]
+    notice_call_id: Mapped[int | None] = mapped_column(BigId)
+    """The last call of those that the same message told of. None: it is not told yet, or there was nothing to tell any more."""
+
+
 class ReceiverNotice(Base):
     """What a project was told by e-mail about a receiver: once for each cause, not for each message."""
 

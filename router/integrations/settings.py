@@ -176,13 +176,15 @@ class IntegrationsPart:
             settings = parse(vendor.settings, typed)
         except Problem as problem:
             errors = dict(problem.more["errors"])
-        address = getattr(settings, vendor.address) if settings is not None else typed.get(vendor.address)
+        address = typed.get(vendor.address)
+        if vendor.address and settings is not None:
+            address = getattr(settings, vendor.address)
         if isinstance(address, str) and vendor.address not in errors:
             try:
                 check_literal(address.strip(), self.server.settings.allow_private)
             except AddressBlocked as refused:
                 errors[vendor.address] = str(refused)
-        has_secret = bool(typed.get(vendor.sealed)) or vendor.make_secret is not None
+        has_secret = not vendor.sealed or bool(typed.get(vendor.sealed)) or vendor.make_secret is not None
         is_stored = stored is not None and bool(stored.sealed) and stored.kind == vendor.kind
         if not has_secret and not is_stored:
             errors.setdefault(vendor.sealed, "This is required.")
@@ -192,7 +194,7 @@ class IntegrationsPart:
         if not has_secret and stored is not None and is_stored and stored.receiver != receiver:
             moved = "The address changed: type the secret again, so that it goes only where you mean."
             return None, {vendor.sealed: moved}
-        secret = getattr(settings, vendor.sealed)
+        secret = getattr(settings, vendor.sealed) if vendor.sealed else None
         return Draft(vendor, receiver, settings.model_dump(exclude={vendor.sealed}), secret), {}
 
     def _wrong_names(
@@ -444,7 +446,8 @@ class IntegrationsPart:
             for kind, vendor in vendors_in(slot).items():
                 schema = vendor.settings.model_json_schema()
                 schema["title"] = vendor.product or vendor.name
-                schema["properties"][vendor.sealed]["writeOnly"] = True
+                if vendor.sealed:
+                    schema["properties"][vendor.sealed]["writeOnly"] = True
                 for setting in schema["properties"].values():
                     setting.pop("choices", None)  # of the form
                 if slot.names_kind:

@@ -3,7 +3,7 @@ day to take the new one over."""
 
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,6 +14,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from router.accounts.audit import Change, changing
+from router.accounts.mail import Letter, write_mail
 from router.accounts.models import Project
 from router.accounts.sessions import require_token
 from router.attribution.models import Visit
@@ -59,7 +60,7 @@ class Receiver:
             Problem: 422 naming each field that cannot be used; 404, there is no such scenario.
         """
         vendors = vendors_in(slots()[slot]).values()
-        if not any(vendor.try_out for vendor in vendors):
+        if not any(vendor.try_out or vendor.letter for vendor in vendors):
             raise Problem(404, f"{slots()[slot].title} has no test here.")
         (part,) = (part for part in server.scenario_parts if part.name == INTEGRATIONS)
         with server.database.reading() as session:
@@ -83,6 +84,8 @@ class Receiver:
         Raises:
             Problem: 404, receivers of this kind cannot be tried out so.
         """
+        if self.vendor.letter is not None:
+            return self._mail(self.vendor.letter)
         if self.vendor.try_out is None:
             raise Problem(404, f"{self.vendor.name} has no test.")
         tls = trusted_authorities(self.server.settings.ca_file)
@@ -90,6 +93,21 @@ class Receiver:
         message, began = self._message(outgoing.deadline()), time.monotonic()
         trial = self.vendor.try_out(outgoing, message)
         return replace(trial, milliseconds=int((time.monotonic() - began) * 1000))
+
+    def _mail(self, letter: Callable[[Message], tuple[list[str], Letter]]) -> Trial:
+        message = self._message(0.0)
+        recipients, written = letter(message)
+        if self.server.settings.mail_server is None:
+            return Trial(
+                False, "This server has no mail server, so that no e-mail leaves it. Its operator sets ROUTER_MAIL_URL."
+            )
+        with self.server.database.writing() as session:
+            project = session.get_one(Project, self.project.id)
+            for place, recipient in enumerate(recipients):
+                key, now = f"{message.id}:{place}", message.now
+                write_mail(session, project, key, written.subject, written.body, now, recipient=recipient)
+            to = ", ".join(recipient or project.email for recipient in recipients)
+        return Trial(True, f"A test is on its way to {to}. If it does not arrive, Settings, E-mails says why.")
 
     def preview(self) -> str:
         """

@@ -2,8 +2,11 @@
 
 from router.integrations.base import Slot, Vendor
 from router.integrations.ga4 import GA4
+from router.integrations.missed import MISSED_MAIL
 from router.integrations.odoo import ODOO
 from router.integrations.pipedrive import PIPEDRIVE
+from router.integrations.slack import SLACK
+from router.integrations.telegram import TELEGRAM
 from router.integrations.webhook import WEBHOOK
 
 VENDORS: dict[str, Vendor] = {
@@ -11,6 +14,9 @@ VENDORS: dict[str, Vendor] = {
     GA4.kind: GA4,
     ODOO.kind: ODOO,
     PIPEDRIVE.kind: PIPEDRIVE,
+    MISSED_MAIL.kind: MISSED_MAIL,
+    TELEGRAM.kind: TELEGRAM,
+    SLACK.kind: SLACK,
 }
 """By kind, in the order of the wizard."""
 

@@ -2,6 +2,7 @@
 
 from router.integrations.base import Slot, Vendor
 from router.integrations.ga4 import GA4
+from router.integrations.hubspot import HUBSPOT
 from router.integrations.missed import MISSED_MAIL
 from router.integrations.odoo import ODOO
 from router.integrations.pipedrive import PIPEDRIVE
@@ -17,6 +18,7 @@ VENDORS: dict[str, Vendor] = {
     MISSED_MAIL.kind: MISSED_MAIL,
     TELEGRAM.kind: TELEGRAM,
     SLACK.kind: SLACK,
+    HUBSPOT.kind: HUBSPOT,
 }
 """By kind, in the order of the wizard."""
 

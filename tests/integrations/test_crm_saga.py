@@ -12,6 +12,7 @@ from router.integrations.crm.saga import CrmSender
 from router.integrations.vendors import VENDORS
 from router.lib.http_client import Answer
 from tests.integrations.crm_world import FAULTS, World
+from tests.integrations.hubspot_world import HubSpotWorld
 from tests.integrations.odoo import REAL, Crm
 from tests.integrations.odoo_world import OdooWorld
 from tests.integrations.pipedrive_world import PipedriveWorld
@@ -19,6 +20,7 @@ from tests.integrations.plain_crm import PlainWorld
 from tests.properties import examples
 
 WORLDS: dict[str, Any] = {
+    "hubspot": HubSpotWorld,
     "odoo": OdooWorld,
     "pipedrive": PipedriveWorld,
     "plain": PlainWorld,

@@ -1,6 +1,7 @@
 """The vendors that can be told about calls: a line for each, whose declaration stands in the vendor's folder."""
 
 from router.integrations.base import Slot, Vendor
+from router.integrations.bitrix24 import BITRIX24
 from router.integrations.ga4 import GA4
 from router.integrations.hubspot import HUBSPOT
 from router.integrations.missed import MISSED_MAIL
@@ -15,6 +16,7 @@ VENDORS: dict[str, Vendor] = {
     GA4.kind: GA4,
     ODOO.kind: ODOO,
     PIPEDRIVE.kind: PIPEDRIVE,
+    BITRIX24.kind: BITRIX24,
     MISSED_MAIL.kind: MISSED_MAIL,
     TELEGRAM.kind: TELEGRAM,
     SLACK.kind: SLACK,

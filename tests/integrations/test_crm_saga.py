@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from router.integrations.crm.saga import CrmSender
 from router.integrations.vendors import VENDORS
 from router.lib.http_client import Answer
+from tests.integrations.bitrix24_world import Bitrix24DealsWorld, Bitrix24World
 from tests.integrations.crm_world import FAULTS, World
 from tests.integrations.hubspot_world import HubSpotWorld
 from tests.integrations.odoo import REAL, Crm
@@ -23,6 +24,8 @@ WORLDS: dict[str, Any] = {
     "hubspot": HubSpotWorld,
     "odoo": OdooWorld,
     "pipedrive": PipedriveWorld,
+    "bitrix24": Bitrix24World,
+    "bitrix24 deals": Bitrix24DealsWorld,
     "plain": PlainWorld,
 }
 """By kind of vendor; and one that nobody sells, with all that Odoo does not need."""

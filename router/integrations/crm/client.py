@@ -70,7 +70,10 @@ class JsonClient:
             if not is_readable:
                 text = f"{self.product}’s answer could not be read."
                 raise DeliveryError(
-                    text, status=answer.status, ambiguous=True, answer=excerpt(answer, self.access.secret)
+                    text,
+                    status=answer.status,
+                    ambiguous=True,
+                    answer=self.without_secret(excerpt(answer, self.access.secret)),
                 )
             return document
         raise self.error(answer, document)
@@ -91,7 +94,7 @@ class JsonClient:
     def error(self, answer: Answer, document: Any) -> DeliveryError:
         """What an answer means that is no success."""
         words = self.words(answer, document)
-        said = excerpt(answer, self.access.secret)
+        said = self.without_secret(excerpt(answer, self.access.secret))
         told = self.without_secret(" ".join((words or said).split()))[:400]
         is_account_refused = bool(words) and self.is_account_refused(answer, document)
         wait = retry_after(answer.headers, self.access.now)

@@ -26,6 +26,7 @@ from router.carriers.account_views import account_api, account_pages
 from router.carriers.twilio.round_trip import connect_round_trip
 from router.config import Settings, read_settings
 from router.db import Database
+from router.integrations.conversions.files import conversion_files
 from router.integrations.crm.accounts import leads_of_nobody
 from router.integrations.crm.views import crm_api
 from router.integrations.forgetting import connect_forgetting
@@ -99,6 +100,7 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     deliveries,
     deliveries_api,
     receivers_api,
+    conversion_files,
     hooks,
     voice_hooks.hooks,
     account_pages,

@@ -182,6 +182,8 @@ class Vendor:
     """Events that the setting `events` may name in place of the slot's own."""
     make_secret: Callable[[], str] | None = None
     """Makes the secret when none is typed. Such a secret only signs; any other is sent, so it must not follow a changed address."""
+    reveals: Callable[[str, int, str], str] | None = None
+    """What people are shown, once, of a secret that was made: of our public address, the scenario's id and the secret. None: the secret."""
     ordered_by_caller: bool = False
     """One caller's calls are delivered one after the other."""
     try_out: Callable[[Outgoing, Message], Trial] | None = None

@@ -231,7 +231,10 @@ class IntegrationsPart:
             row = rows.get(slot) or Integration(project_id=project.id, scenario_id=scenario_id, slot=slot, sealed="")
             secret = draft.secret
             if secret is None and not row.sealed and draft.vendor.make_secret is not None:
-                secret = shown_once[f"{NAME}.{slot}.{draft.vendor.sealed}"] = draft.vendor.make_secret()
+                secret = draft.vendor.make_secret()
+                told = draft.vendor.reveals or (lambda base_url, scenario_id, secret: secret)
+                base_url = self.server.settings.base_url
+                shown_once[f"{NAME}.{slot}.{draft.vendor.sealed}"] = told(base_url, scenario_id, secret)
             if slot == CRM.name:
                 row.account = account_of(session, project.id, draft.vendor.kind, draft.receiver)
                 self._check_scenarios_manager(session, project, scenario_id, draft, row)
@@ -423,6 +426,8 @@ class IntegrationsPart:
             with changing() as change:
                 secret, _ = rotate_secret(change, scenario_id, slot)
             said = "This is the new secret, shown this once. For 24 hours messages are signed with the old one as well."
+            if form.vendor.reveals is not None:
+                said = "This is the new address, shown this once. For 24 hours the old one works as well."
             return Pressed([said], text=secret, whose=slot)
         try:
             trial = Receiver.of(self.server, project, scenario_id, slot, value)

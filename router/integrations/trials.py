@@ -76,7 +76,7 @@ class Receiver:
         if secret is None and draft.vendor.make_secret is not None:
             secret = draft.vendor.make_secret()
         events = draft.config.get("events") or draft.vendor.events[slots()[slot]]
-        return cls(server, project, draft.vendor, draft.config, secret or "", events[0])
+        return cls(server, project, draft.vendor, draft.config, secret or "", events[0] if events else "call.ended")
 
     def try_out(self) -> Trial:
         """What the receiver says to a test. It talks to others: no transaction may wait for it.
@@ -198,8 +198,8 @@ EXAMPLE: dict[str, Any] = {
 
 
 def rotate_secret(change: Change, scenario_id: int, slot: str) -> tuple[str, datetime]:
-    """Makes a new secret for the integration in this slot; returns it, and until when the one before signs as well. A secret before that
-    one does not sign any more.
+    """Makes a new secret for the integration in this slot; returns what people are shown of it, and until when the one before counts as
+    well. A secret before that one does not any more.
 
     Raises:
         Problem: 404, there is no such integration; 409, its secret is none that is made here.
@@ -215,6 +215,8 @@ def rotate_secret(change: Change, scenario_id: int, slot: str) -> tuple[str, dat
     secret, until = vendor.make_secret(), change.now + OVERLAP
     integration.sealed_before, integration.earlier_until = integration.sealed, until
     integration.sealed = change.server.keys.seal(secret)
+    if vendor.reveals is not None:
+        secret = vendor.reveals(change.server.settings.base_url, scenario_id, secret)
     change.record("secret rotated", f"scenario {scenario.id} “{scenario.title}”", slot=slot)
     return secret, until
 

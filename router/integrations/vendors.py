@@ -2,8 +2,10 @@
 
 from router.integrations.base import Slot, Vendor
 from router.integrations.bitrix24 import BITRIX24
+from router.integrations.conversions import GOOGLE_ADS, MICROSOFT_ADS
 from router.integrations.ga4 import GA4
 from router.integrations.hubspot import HUBSPOT
+from router.integrations.meta import META
 from router.integrations.missed import MISSED_MAIL
 from router.integrations.odoo import ODOO
 from router.integrations.pipedrive import PIPEDRIVE
@@ -14,6 +16,9 @@ from router.integrations.webhook import WEBHOOK
 VENDORS: dict[str, Vendor] = {
     WEBHOOK.kind: WEBHOOK,
     GA4.kind: GA4,
+    GOOGLE_ADS.kind: GOOGLE_ADS,
+    MICROSOFT_ADS.kind: MICROSOFT_ADS,
+    META.kind: META,
     ODOO.kind: ODOO,
     PIPEDRIVE.kind: PIPEDRIVE,
     BITRIX24.kind: BITRIX24,

@@ -34,6 +34,7 @@ from router.integrations.queue import (
     remember,
     take_back_lost,
 )
+from router.integrations.receivers import FAILURES_TO_OPEN
 from router.integrations.vendors import VENDORS
 from router.integrations.wakeups import folder_of, woken
 from router.lib.http_client import Outgoing
@@ -87,14 +88,15 @@ class Pace:
     """It has just taken one at once: twice as many more are claimed ahead, and wait here for their turn."""
     sending: int = 0
     ahead: deque["Attempt"] = field(default_factory=deque)
+    failed_in_a_row: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
-    """Of the last two."""
+    """Of the last three."""
 
     def take(self, outcome: Outcome) -> None:
         self.is_quick = outcome.kind == DeliveryState.DONE and outcome.milliseconds < QUICK_MILLISECONDS
         if outcome.kind == DeliveryState.DONE:
             self.limit = min(self.limit + 1, MOST_OF_ONE)
-        elif outcome.kind in ("retry", DeliveryState.UNCONFIRMED) and not outcome.not_tried:
+        elif _has_failed(outcome):
             self.limit = max(self.limit / 2, 1.0)
 
 
@@ -321,16 +323,27 @@ class DeliveryWorker:
                     pace.sending -= 1
                     return
                 attempt = pace.ahead.popleft()
-            self._attempt(attempt)
+            outcome = self._attempt(attempt)
+            with pace.lock:
+                pace.failed_in_a_row = (
+                    0 if outcome.kind == DeliveryState.DONE else pace.failed_in_a_row + _has_failed(outcome)
+                )
+                given_back = list(pace.ahead) if pace.failed_in_a_row >= FAILURES_TO_OPEN else []
+                for _ in given_back:
+                    pace.ahead.popleft()
+            for waiting in given_back:  # they would only fail as well
+                self._end(waiting.claim, Outcome("retry", outcome.message, not_tried=True))
 
-    def _attempt(self, attempt: Attempt) -> None:
-        """How it ended is told to the thread that writes it down."""
+    def _attempt(self, attempt: Attempt) -> Outcome:
+        """How it ended is told to the thread that writes it down, too."""
         began = time.monotonic()
         if began - attempt.claimed > LONGEST_WAIT:
             outcome = Outcome("retry", "It did not get its turn in time.", not_tried=True)
         else:
             outcome = self._deliver(attempt.claim, attempt.built)
-        self._end(attempt.claim, replace(outcome, milliseconds=int((time.monotonic() - began) * 1000)))
+        outcome = replace(outcome, milliseconds=int((time.monotonic() - began) * 1000))
+        self._end(attempt.claim, outcome)
+        return outcome
 
     def _end(self, claim: DeliveryClaim, outcome: Outcome) -> None:
         self._ended.append((claim, outcome))
@@ -441,6 +454,11 @@ class DeliveryWorker:
 
 UNANSWERED = "No answer came: it may have arrived, and is not sent again by itself."
 MOST_PACES = 1000
+
+
+def _has_failed(outcome: Outcome) -> bool:
+    """It says something of the receiver, and nothing good."""
+    return outcome.kind in ("retry", DeliveryState.UNCONFIRMED) and not outcome.not_tried
 
 
 def _at_most_once(built: Built) -> bool:

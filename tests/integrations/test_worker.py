@@ -17,7 +17,7 @@ from sqlalchemy import delete, select, text
 
 from router.accounts.models import Project
 from router.db import DATABASE_FAULTS
-from router.integrations.base import Message
+from router.integrations.base import DeliveryError, Message
 from router.integrations.models import Delivery, DeliveryAttempt, Integration, ReceiverHealth
 from router.integrations.outbox import connect_receivers, fan_out, replay
 from router.integrations.queue import (
@@ -34,6 +34,7 @@ from router.integrations.queue import (
     remember,
     take_back_lost,
 )
+from router.integrations.receivers import FAILURES_TO_OPEN
 from router.integrations.worker import DeliveryWorker
 from router.scenarios.models import Scenario
 from router.voice.calls import CALL_EVENTS, announce
@@ -221,6 +222,29 @@ def test_a_worker_killed_between_claim_and_send_loses_nothing(
     assert counted_states(office) == {"done": 3}
     ids = Counter(request.headers["webhook-id"] for request in inbox.requests)
     assert sorted(ids.values()) == [1, 1, 1]
+
+
+def test_what_was_claimed_ahead_of_a_receiver_that_begins_to_fail_is_given_back(office: Office) -> None:
+    """It answers at once until sixteen go to it side by side, and refuses all from then on."""
+    with office.database.writing() as session:
+        make_integration(session, session.get_one(Scenario, office.scenario_id), receiver="hook")
+    told: list[str] = []
+
+    class Hook:
+        def deliver(self, message: Message) -> dict[str, Any]:
+            told.append(message.id)
+            if len(told) > 60:
+                raise DeliveryError("It answered 500.", status=500)
+            return {"status": 200}
+
+    add_calls(office, 200)
+    worker = DeliveryWorker(office.server, senders={"webhook": Hook()}, threads=16, chance=lambda: 0.5)
+    worker.run_once(NOW + timedelta(days=3650))
+    with office.database.reading() as session:
+        rows = Counter(session.execute(select(Delivery.state, Delivery.attempts)).all())
+    assert rows["done", 1] == 60
+    assert rows["pending", 1] <= 16 + FAILURES_TO_OPEN, "those that were under way, and no more"
+    assert rows["pending", 0] >= 200 - 60 - 16 - FAILURES_TO_OPEN
 
 
 @given(

@@ -5,6 +5,7 @@ from router.integrations.bitrix24 import BITRIX24
 from router.integrations.conversions import GOOGLE_ADS, MICROSOFT_ADS
 from router.integrations.ga4 import GA4
 from router.integrations.hubspot import HUBSPOT
+from router.integrations.kommo import KOMMO
 from router.integrations.meta import META
 from router.integrations.missed import MISSED_MAIL
 from router.integrations.odoo import ODOO
@@ -22,6 +23,7 @@ VENDORS: dict[str, Vendor] = {
     ODOO.kind: ODOO,
     PIPEDRIVE.kind: PIPEDRIVE,
     BITRIX24.kind: BITRIX24,
+    KOMMO.kind: KOMMO,
     MISSED_MAIL.kind: MISSED_MAIL,
     TELEGRAM.kind: TELEGRAM,
     SLACK.kind: SLACK,

@@ -14,6 +14,7 @@ from router.lib.http_client import Answer
 from tests.integrations.bitrix24_world import Bitrix24DealsWorld, Bitrix24World
 from tests.integrations.crm_world import FAULTS, World
 from tests.integrations.hubspot_world import HubSpotWorld
+from tests.integrations.kommo_world import KommoWorld
 from tests.integrations.odoo import REAL, Crm
 from tests.integrations.odoo_world import OdooWorld
 from tests.integrations.pipedrive_world import PipedriveWorld
@@ -26,6 +27,7 @@ WORLDS: dict[str, Any] = {
     "pipedrive": PipedriveWorld,
     "bitrix24": Bitrix24World,
     "bitrix24 deals": Bitrix24DealsWorld,
+    "kommo": KommoWorld,
     "plain": PlainWorld,
 }
 """By kind of vendor; and one that nobody sells, with all that Odoo does not need."""

@@ -215,6 +215,19 @@ def test_where_an_entry_went_when_its_deal_was_merged(world: HubSpotWorld) -> No
     assert moved("Call id: CA0") is None
 
 
+def test_a_named_phone_property_counts_and_one_that_is_gone_costs_no_lead(world: HubSpotWorld) -> None:
+    world.config["phone_fields"] = "second_phone"
+    assert "HubSpot has no property “second_phone” for contacts." in checked(world).problems
+    world.deliver(world.message())
+    assert len(world.leads()) == 1
+    world.begin()
+    world.fake.properties["contacts"]["second_phone"] = ""
+    contact(world, second_phone=world.caller)
+    world.deliver(world.message())
+    assert len(world.fake.records["contacts"]) == 1
+    assert not world.fake.records["deals"]
+
+
 @pytest.mark.parametrize("portal", ["", "abc", "12 34", "٣", "1" * 21])
 def test_an_account_is_a_number(portal: str) -> None:
     with pytest.raises(ValidationError):

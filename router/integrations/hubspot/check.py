@@ -127,6 +127,10 @@ def problems(client: HubSpotClient, values: Mapping[str, Any]) -> list[str]:
             found.append(f"This key may not read {kind}. Give it the scope crm.objects.{scope}.read.")
     if found:
         return found
+    named = str(client.access.config.get("phone_fields") or "").replace(",", " ").split()
+    found += [
+        f"HubSpot has no property “{name}” for contacts." for name in named if not client.has_property("contacts", name)
+    ]
     deal = {name: value for name, value in values.items() if name != "contact" and value is not None}
     for kind, properties in (("contacts", {"phone": "+14155550100"}), ("deals", deal)):
         found += _trial(client, kind, properties)

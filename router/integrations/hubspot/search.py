@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
+from router.integrations.base import DeliveryError
 from router.integrations.crm.connector import Caller, Found, RecordGone
 from router.integrations.crm.matching import FoundContact, FoundLead, Match, match, national_digits
 from router.integrations.hubspot.client import HubSpotClient
@@ -30,7 +31,7 @@ class HubSpotSearch:
         self.client = client
         self.caller = caller
         more = str(client.access.config.get("phone_fields") or "").replace(",", " ").split()
-        self.phone_fields = tuple(dict.fromkeys((*PHONES, *more)))
+        self.phone_fields: tuple[str, ...] = tuple(dict.fromkeys((*PHONES, *more)))
 
     def parts(self) -> Iterator[Found]:
         """The known deal, its contacts with their deals, then contacts by their phone numbers."""
@@ -46,7 +47,15 @@ class HubSpotSearch:
         if contacts:
             yield Found(self._deals(contacts), contacts)
         known_ids = {contact.id for contact in contacts}
-        by_number = [contact for contact in self._contacts() if contact.id not in known_ids]
+        try:
+            found = self._contacts()
+        except DeliveryError as error:
+            if not error.permanent or self.phone_fields == PHONES:
+                raise
+            # one of the named properties is there no more: no lead is lost for it
+            self.phone_fields = PHONES
+            found = self._contacts()
+        by_number = [contact for contact in found if contact.id not in known_ids]
         by_number.sort(key=lambda contact: (contact.match, int(contact.id)))
         yield Found(self._deals(by_number[:MOST_CONTACTS]), by_number)
 

@@ -10,6 +10,7 @@ from router.integrations.meta import META
 from router.integrations.missed import MISSED_MAIL
 from router.integrations.odoo import ODOO
 from router.integrations.pipedrive import PIPEDRIVE
+from router.integrations.salesforce import SALESFORCE
 from router.integrations.slack import SLACK
 from router.integrations.telegram import TELEGRAM
 from router.integrations.webhook import WEBHOOK
@@ -24,10 +25,11 @@ VENDORS: dict[str, Vendor] = {
     PIPEDRIVE.kind: PIPEDRIVE,
     BITRIX24.kind: BITRIX24,
     KOMMO.kind: KOMMO,
+    HUBSPOT.kind: HUBSPOT,
+    SALESFORCE.kind: SALESFORCE,
     MISSED_MAIL.kind: MISSED_MAIL,
     TELEGRAM.kind: TELEGRAM,
     SLACK.kind: SLACK,
-    HUBSPOT.kind: HUBSPOT,
 }
 """By kind, in the order of the wizard."""
 

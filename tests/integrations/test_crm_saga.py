@@ -19,6 +19,7 @@ from tests.integrations.odoo import REAL, Crm
 from tests.integrations.odoo_world import OdooWorld
 from tests.integrations.pipedrive_world import PipedriveWorld
 from tests.integrations.plain_crm import PlainWorld
+from tests.integrations.salesforce_world import SalesforceWorld
 from tests.properties import examples
 
 WORLDS: dict[str, Any] = {
@@ -29,6 +30,7 @@ WORLDS: dict[str, Any] = {
     "bitrix24 deals": Bitrix24DealsWorld,
     "kommo": KommoWorld,
     "plain": PlainWorld,
+    "salesforce": SalesforceWorld,
 }
 """By kind of vendor; and one that nobody sells, with all that Odoo does not need."""
 if all(REAL.values()):

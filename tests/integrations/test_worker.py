@@ -224,6 +224,35 @@ def test_a_worker_killed_between_claim_and_send_loses_nothing(
     assert sorted(ids.values()) == [1, 1, 1]
 
 
+@pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
+def test_r11_a_receiver_that_refuses_each_messages_first_try_gets_all_of_them(
+    office: Office, webhook: Integration, inbox: Receiver
+) -> None:
+    """Over HTTP; another path of the same host, which works, waits for nothing meanwhile. Both databases: test_queue.py."""
+    seen: Counter[str] = Counter()
+
+    def answer(request: Any) -> Any:
+        seen[request.headers["webhook-id"]] += 1
+        return 500 if request.path == "/hook" and seen[request.headers["webhook-id"]] == 1 else 200, {}, b""
+
+    inbox.answer = answer
+    with office.database.writing() as session:
+        other = make_scenario(session, _project(session), 0)
+        make_webhook(session, other, office.server.keys, inbox.url + "/works")
+        other_id = other.id
+    add_calls(office, 193)
+    add_calls(office, 20, other_id)
+    worker, began = office.worker(), office.server.now()
+    worker.run_once(began)
+    assert sum(request.path == "/works" for request in inbox.requests) == 20
+    for second in range(0, 300, 6):
+        worker.run_once(began + timedelta(seconds=second))
+        if counted_states(office) == {"done": 213}:
+            break
+    assert counted_states(office) == {"done": 213}
+    assert max(seen.values()) == 2
+
+
 def test_what_was_claimed_ahead_of_a_receiver_that_begins_to_fail_is_given_back(office: Office) -> None:
     """It answers at once until sixteen go to it side by side, and refuses all from then on."""
     with office.database.writing() as session:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from html import escape
+from html import escape, unescape
 from typing import Any
 
 from router.integrations.base import Message
@@ -91,3 +91,10 @@ def _link(words: str, address: str) -> str:
 def plain(value: Any) -> str:
     """A value of a lead as it can stand in a sentence."""
     return " ".join(re.sub(r"<[^>]*>", " ", str(value)).split())[:200] or "nothing"
+
+
+def as_text(html: str) -> str:
+    """A note, or a mark in one, for a CRM whose notes are plain text: a line for each, addresses behind their words."""
+    linked = re.sub(r'<a href="([^"]*)">(.*?)</a>', r"\2: \1", html)
+    lines = re.sub(r"<br>|</p>\s*<p>", "\n", linked)
+    return unescape(re.sub(r"</?p>", "", lines)).strip()

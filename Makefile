@@ -29,9 +29,10 @@ pages:  # templates, style sheets and scripts
 test-thorough: export HYPOTHESIS_PROFILE = thorough
 test-thorough: test  ## the same with four times as many examples of each property
 
-test-crm:  ## CRMs for real: the tests of their connectors against an Odoo 19 that is fetched and started (minutes; needs root and Debian's apt-get)
+test-crm:  ## CRMs for real: the tests of their connectors against an Odoo 19 and a Tryton 8.2 that are fetched and started (minutes; Odoo needs root and Debian's apt-get)
 	@scripts/environment.sh requirements-dev.lock
 	scripts/odoo.sh run $(py) -m pytest -q -n 0 tests/integrations/test_crm_saga.py tests/integrations/test_odoo*.py
+	scripts/tryton.sh run $(py) -m pytest -q -n 0 -k tryton tests/integrations/test_crm_saga.py tests/integrations/test_tryton.py
 
 types:
 	$(py) -m mypy

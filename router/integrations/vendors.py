@@ -13,6 +13,7 @@ from router.integrations.pipedrive import PIPEDRIVE
 from router.integrations.salesforce import SALESFORCE
 from router.integrations.slack import SLACK
 from router.integrations.telegram import TELEGRAM
+from router.integrations.tryton import TRYTON
 from router.integrations.webhook import WEBHOOK
 
 VENDORS: dict[str, Vendor] = {
@@ -30,6 +31,8 @@ VENDORS: dict[str, Vendor] = {
     MISSED_MAIL.kind: MISSED_MAIL,
     TELEGRAM.kind: TELEGRAM,
     SLACK.kind: SLACK,
+    HUBSPOT.kind: HUBSPOT,
+    TRYTON.kind: TRYTON,
 }
 """By kind, in the order of the wizard."""
 

@@ -20,6 +20,8 @@ from tests.integrations.odoo_world import OdooWorld
 from tests.integrations.pipedrive_world import PipedriveWorld
 from tests.integrations.plain_crm import PlainWorld
 from tests.integrations.salesforce_world import SalesforceWorld
+from tests.integrations.tryton import REAL as REAL_TRYTON
+from tests.integrations.tryton_world import TrytonWorld
 from tests.properties import examples
 
 WORLDS: dict[str, Any] = {
@@ -31,10 +33,13 @@ WORLDS: dict[str, Any] = {
     "kommo": KommoWorld,
     "plain": PlainWorld,
     "salesforce": SalesforceWorld,
+    "tryton": TrytonWorld,
 }
 """By kind of vendor; and one that nobody sells, with all that Odoo does not need."""
 if all(REAL.values()):
     WORLDS["real odoo"] = lambda: OdooWorld(Crm(REAL["URL"], REAL["DATABASE"], REAL["API_KEY"], REAL["ADMIN_KEY"]))
+if all(REAL_TRYTON.values()):
+    WORLDS["real tryton"] = lambda: TrytonWorld(is_real=True)
 
 
 @pytest.fixture(scope="module", params=WORLDS)

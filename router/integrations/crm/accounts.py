@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from router.db import insert_new
 from router.integrations.base import DeliveryError, Vendor
 from router.integrations.crm import CRM, CrmSettings
-from router.integrations.crm.connector import Access, Checked, Choice, Choices, Connector, NewLead
+from router.integrations.crm.connector import Access, Checked, Choice, Choices, Connector, NewLead, answers_read
 from router.integrations.crm.saga import CrmSender
 from router.integrations.models import OPEN_STATES, CrmAccount, Delivery, Integration, Lead
 from router.lib.http_client import Outgoing
@@ -56,26 +56,27 @@ def check_connection(
     if connector is None:
         raise DeliveryError(f"{vendor.name} has no way to be checked.", permanent=True)
     crm = connector(outgoing, Access(config, secret, time.monotonic() + CHECK_SECONDS, now))
-    checked = Checked(crm.account())
-    checked.choices = crm.choices()
-    person = None
-    for name in filter(None, managers):
-        found = crm.person(name)
-        if isinstance(found, str):
-            checked.problems.append(f"{found}.")
-        else:
-            person = person or found
-    lead = NewLead(
-        key="check-connection",
-        phone="+14155550100",
-        title="Check connection",
-        description=["Source: google / cpc / example"],
-        fields=dict.fromkeys(config.get("fields") or {}, ""),
-        source={},
-        responsible=person,
-    )
-    checked.problems += crm.check(lead)
-    return checked
+    with answers_read(vendor.name):
+        checked = Checked(crm.account())
+        checked.choices = crm.choices()
+        person = None
+        for name in filter(None, managers):
+            found = crm.person(name)
+            if isinstance(found, str):
+                checked.problems.append(f"{found}.")
+            else:
+                person = person or found
+        lead = NewLead(
+            key="check-connection",
+            phone="+14155550100",
+            title="Check connection",
+            description=["Source: google / cpc / example"],
+            fields=dict.fromkeys(config.get("fields") or {}, ""),
+            source={},
+            responsible=person,
+        )
+        checked.problems += crm.check(lead)
+        return checked
 
 
 def keep_checked(session: Session, project_id: int, receiver: str, kind: str, checked: Checked, now: datetime) -> None:

@@ -26,7 +26,7 @@ from router.integrations.crm.accounts import (
     known_account,
     unknown_name,
 )
-from router.integrations.crm.connector import OWN_FIELDS, Access, Checked
+from router.integrations.crm.connector import OWN_FIELDS, Access, Checked, Connector, answers_read
 from router.integrations.crm.placeholders import fill, placeholder_values
 from router.lib.http_client import Outgoing
 from router.lib.tls import trusted_authorities
@@ -145,9 +145,9 @@ class CrmButtons:
             return Pressed(problems=[f"Fields of {self.vendor.name} have to be made there."])
         now = self.server.now()
         outgoing = _outgoing(self.server)
-        crm = connector(outgoing, Access(self.config, self.secret, time.monotonic() + CHECK_SECONDS, now))
+        access = Access(self.config, self.secret, time.monotonic() + CHECK_SECONDS, now)
         try:
-            made = crm.make_fields(OWN_FIELDS)
+            made = make_own_fields(connector, outgoing, access)
         except DeliveryError as error:
             if error.status not in (400, 403, 422):
                 raise
@@ -212,6 +212,16 @@ class CrmButtons:
             return Pressed(problems=[_sentence(str(reason))])
         said = f"A test lead was made ({answer.get('model', 'lead')} {answer.get('record', '')}): look at it in the CRM, then delete it."
         return Pressed([said], [_sentence(str(answer["warning"]))] if answer.get("warning") else [])
+
+
+def make_own_fields(connector: type[Connector], outgoing: Outgoing, access: Access) -> dict[str, str]:
+    """
+    Raises:
+        DeliveryError
+    """
+    crm = connector(outgoing, access)
+    with answers_read(crm.product):
+        return crm.make_fields(OWN_FIELDS)
 
 
 def sample_values(session: Session, project: Project) -> dict[str, str]:

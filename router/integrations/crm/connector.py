@@ -5,17 +5,36 @@ One object works for one delivery, or for one press of *Check connection*. Every
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, ClassVar
+
+import structlog
 
 from router.integrations.base import DeliveryError, Message
 from router.integrations.crm.matching import FoundContact, FoundLead, RecordId
 from router.lib.http_client import Outgoing
 
+log = structlog.get_logger(__name__)
+
 
 class RecordGone(DeliveryError):
     """The record was deleted in the CRM, or merged into another."""
+
+
+@contextmanager
+def answers_read(product: str) -> Iterator[None]:
+    """Around what reads answers of a CRM for people who wait: a form that nobody expected becomes a sentence, and the log has the rest.
+
+    Raises:
+        DeliveryError
+    """
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        log.warning("an answer of a CRM has an unexpected form", product=product, exc_info=error)
+        raise DeliveryError(f"{product}’s answer has an unexpected form.", status=200) from error
 
 
 class FieldsRefused(DeliveryError):

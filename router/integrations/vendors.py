@@ -28,11 +28,10 @@ VENDORS: dict[str, Vendor] = {
     KOMMO.kind: KOMMO,
     HUBSPOT.kind: HUBSPOT,
     SALESFORCE.kind: SALESFORCE,
+    TRYTON.kind: TRYTON,
     MISSED_MAIL.kind: MISSED_MAIL,
     TELEGRAM.kind: TELEGRAM,
     SLACK.kind: SLACK,
-    HUBSPOT.kind: HUBSPOT,
-    TRYTON.kind: TRYTON,
 }
 """By kind, in the order of the wizard."""
 

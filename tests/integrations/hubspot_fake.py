@@ -85,6 +85,10 @@ class HubSpotFake:
             "default": [("new", False, 0.1), ("talking", False, 0.5), ("won", True, 1.0), ("lost", True, 0.0)]
         }
         self.ids = count(1001)
+        self.lists_errors = True
+        """Else they stand in the message alone, as HubSpot has it at some places."""
+        self.unknown_property = 400
+        """Status of a look-up by a property that is not there."""
         self.asked: list[tuple[str, str]] = []
 
     def index(self) -> None:
@@ -101,6 +105,8 @@ class HubSpotFake:
             status, document = self.answer(method, unquote(parts.path), query, json.loads(content) if content else None)
         except Refused as refused:
             status, document = refused.status, refused.document
+            if not self.lists_errors:
+                document.pop("errors", None)
         body = b"" if document is None else json.dumps(document).encode()
         return Answer(status, {"content-type": "application/json;charset=utf-8"}, body, complete=True)
 
@@ -255,7 +261,7 @@ class HubSpotFake:
     def found(self, kind: str, record: str, by: str = "") -> int:
         if by:
             if by not in self.unique[kind]:
-                raise Refused(400, "VALIDATION_ERROR", f"{by} is not a unique property of {kind}")
+                raise Refused(self.unknown_property, "VALIDATION_ERROR", f"{by} is not a unique property of {kind}")
             numbers = [number for number, one in self.records[kind].items() if one.get(by) == record]
         else:
             numbers = [int(record)] if record.isdigit() and int(record) in self.records[kind] else []

@@ -34,7 +34,7 @@ class HubSpotWorld(World):
         super().__init__()
         self.fake = HubSpotFake()
         self.transport = self.fake
-        self.config = {"url": "http://127.0.0.1:9", "portal": str(self.fake.portal)}
+        self.config = {"api": "http://127.0.0.1:9", "portal": str(self.fake.portal)}
         self.secret = self.fake.key
         self.manager = "anna@garden.example"
         self.begin()

@@ -228,6 +228,27 @@ def test_a_named_phone_property_counts_and_one_that_is_gone_costs_no_lead(world:
     assert not world.fake.records["deals"]
 
 
+@pytest.mark.parametrize("lists_errors", [True, False])
+@pytest.mark.parametrize("status", [400, 404])
+def test_the_key_is_made_by_the_first_call_however_hubspot_says_that_it_is_not_there(
+    world: HubSpotWorld, lists_errors: bool, status: int
+) -> None:
+    world.fake.lists_errors, world.fake.unknown_property = lists_errors, status
+    world.deliver(world.message())
+    assert only(world, "deals")[KEY] == only(world, "contacts")[KEY]
+
+
+@pytest.mark.parametrize("lists_errors", [True, False])
+def test_a_deal_that_is_there_already_is_taken(world: HubSpotWorld, lists_errors: bool) -> None:
+    world.fake.lists_errors = lists_errors
+    made = connector(world)
+    made.make_fields(())
+    values = {"dealname": "Roses", "pipeline": "default", "dealstage": "new"}
+    first = made.create_lead("CA1", values)
+    assert made.create_lead("CA1", values) == first
+    assert len(world.fake.records["deals"]) == 1
+
+
 @pytest.mark.parametrize("portal", ["", "abc", "12 34", "٣", "1" * 21])
 def test_an_account_is_a_number(portal: str) -> None:
     with pytest.raises(ValidationError):

@@ -29,7 +29,9 @@ class HubSpotSettings(crm.CrmSettings):
         description="Made in HubSpot under Development, Keys, Service keys, with the scopes crm.objects and crm.schemas of contacts and"
         " deals (read and write) and crm.objects.owners.read.",
     )
-    url: Address = Field("https://api.hubapi.com", title="Address of HubSpot’s API")
+    api: Address = Field(
+        "https://api.hubapi.com", title="Address of HubSpot’s API", description="Otherwise https://api.hubapi.com."
+    )
     pipeline: crm.Chosen = Field("", title="Pipeline of new deals", description="Otherwise the default one.")
     stage: crm.Chosen = Field("", title="Stage of new deals", description="Otherwise the first one of the pipeline.")
     phone_fields: Annotated[
@@ -40,7 +42,7 @@ class HubSpotSettings(crm.CrmSettings):
         description="Internal names of properties of contacts in which callers are looked for beside phone and mobilephone.",
     )
 
-    @field_validator("url")
+    @field_validator("api")
     @classmethod
     def _root(cls, value: str) -> str:
         return value.rstrip("/")
@@ -60,6 +62,7 @@ HUBSPOT = Vendor(
     events={crm.CRM: ("call.ended", "call.updated")},
     settings=HubSpotSettings,
     sealed="key",
+    address="api",
     account="portal",
     decides="portal",
     sender=HubSpotSender,

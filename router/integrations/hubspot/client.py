@@ -3,8 +3,10 @@
 https://developers.hubspot.com/docs/api-reference/latest/crm/using-object-apis
 https://developers.hubspot.com/docs/api-reference/error-handling"""
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from html import unescape
 from typing import Any
 from urllib.parse import quote
@@ -31,6 +33,7 @@ TO = {
 """HubSpot's own types of associations, from and to:
 https://developers.hubspot.com/docs/api-reference/latest/crm/associations/overview"""
 DAILY_PAUSE = 3600.0
+LISTED = re.compile(r"\[\{.*\}\]", re.DOTALL)
 TAGS = re.compile(r"<[^>]*>")
 
 
@@ -38,7 +41,7 @@ class HubSpotClient(JsonClient):
     product = "HubSpot"
 
     def __init__(self, outgoing: Outgoing, access: Access) -> None:
-        super().__init__(outgoing, access, access.config["url"], {"Authorization": f"Bearer {access.secret}"})
+        super().__init__(outgoing, access, access.config["api"], {"Authorization": f"Bearer {access.secret}"})
 
     def words(self, answer: Answer, document: Any) -> str:
         return str(document.get("message") or "") if isinstance(document, dict) and "category" in document else ""
@@ -205,6 +208,10 @@ def refused_properties(document: Mapping[str, Any]) -> dict[str, str]:
         names = (error.get("context") or {}).get("propertyName") or [error.get("name")]
         for name in filter(None, names if isinstance(names, list) else [names]):
             found[str(name)] = " ".join(str(error.get("message", "")).split())[:200]
+    listed = LISTED.search(str(document.get("message") or ""))
+    if listed and not found:  # where there is no member `errors`, they stand in the message
+        with suppress(ValueError, TypeError, KeyError):
+            found = {str(one["name"]): str(one.get("message", ""))[:200] for one in json.loads(listed.group())}
     return found
 
 

@@ -127,12 +127,16 @@ class HubSpotConnector(Connector):
     def _create(self, kind: str, key: str, values: Mapping[str, Any], to: Sequence[tuple[str, Any]]) -> str:
         try:
             return self.client.create(kind, {**values, KEY: key}, to)
-        except FieldsRefused as refused:
-            if KEY not in refused.fields:
+        except DeliveryError as error:
+            is_key = isinstance(error, FieldsRefused) and KEY in error.fields
+            if error.status not in (400, 409) or (isinstance(error, FieldsRefused) and not is_key):
                 raise
             # it is there, or the property is not
             if (there := self._by_key(kind, key)) is not None:
                 return there
+            if not is_key:
+                raise
+            self.client.make_key(kind)
             return self.client.create(kind, {**values, KEY: key}, to)
 
     def create_contact(self, key: str, caller: Caller, responsible: Person | None) -> RecordId:

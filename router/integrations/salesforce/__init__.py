@@ -34,7 +34,8 @@ class SalesforceSettings(crm.CrmSettings):
     lost: Annotated[str, StringConstraints(strip_whitespace=True, max_length=300)] = Field(
         "Closed - Not Converted, Unqualified",
         title="Statuses of lost leads",
-        description="Names with commas between them: Salesforce does not tell which of its statuses mean that.",
+        description="Names with commas between them: Salesforce does not tell which of its statuses mean that. Otherwise Closed - Not"
+        " Converted, and Unqualified.",
     )
     phone_fields: Annotated[
         str, StringConstraints(strip_whitespace=True, max_length=200, pattern=r"^[A-Za-z0-9_, ]*$")

@@ -37,6 +37,8 @@ from router.web.errors import iso
 
 log = structlog.get_logger(__name__)
 
+LONGEST_LIST = 4 * 1024 * 1024
+"""Of a CRM's answer that lists all its fields: some have hundreds, each with a page of description."""
 TEST_CALLER = "+14155550100"
 """A number that is nobody's."""
 SAMPLE = {"phone": TEST_CALLER, "visit": "10234", "utmSource": "google", "utmMedium": "cpc", "utmCampaign": "example"}
@@ -260,7 +262,9 @@ def beside_form(
 
 
 def _outgoing(server: Server) -> Outgoing:
-    return Outgoing(server.settings.allow_private, tls=trusted_authorities(server.settings.ca_file))
+    return Outgoing(
+        server.settings.allow_private, tls=trusted_authorities(server.settings.ca_file), answer_limit=LONGEST_LIST
+    )
 
 
 def _sentence(text: str) -> str:

@@ -238,6 +238,20 @@ def test_the_key_is_made_by_the_first_call_however_hubspot_says_that_it_is_not_t
     assert only(world, "deals")[KEY] == only(world, "contacts")[KEY]
 
 
+def test_an_entry_is_found_among_many(world: HubSpotWorld) -> None:
+    world.deliver(world.message())
+    (number,) = world.fake.records["deals"]
+    ours = str(next(iter(world.fake.records["calls"])))
+    way = [{"associationCategory": "HUBSPOT_DEFINED", "associationTypeId": 206}]
+    for _ in range(25):
+        properties = {"hs_timestamp": "2026-11-24T08:00:00Z", "hs_call_body": "rang her " + "and talked " * 500}
+        to = [{"to": {"id": str(number)}, "types": way}]
+        world.fake.create({}, {"properties": properties, "associations": to}, "calls")
+    mark = f"Call id: {world.message().call['sid']}"
+    assert connector(world).own("call", "", mark, Record("deals", str(number))) == ours
+    assert connector(world).own("call", "", "Call id: CA0", Record("deals", str(number))) is None
+
+
 @pytest.mark.parametrize("lists_errors", [True, False])
 def test_a_deal_that_is_there_already_is_taken(world: HubSpotWorld, lists_errors: bool) -> None:
     world.fake.lists_errors = lists_errors

@@ -22,7 +22,7 @@ def account(client: HubSpotClient) -> Account:
 
 def owners(client: HubSpotClient) -> list[dict[str, Any]]:
     """All who are active: whether the filter by e-mail minds capital letters is not documented."""
-    found = client.listed(f"/crm/owners/{VERSION}", limit=500)
+    found = client.listed(f"/crm/owners/{VERSION}", limit=100)
     return [owner for owner in found if not owner.get("archived")]
 
 

@@ -20,7 +20,10 @@ VERSION = "2026-09"
 KEY = "calltrack_key"
 """Our own property of contacts and deals, whose values HubSpot keeps unique: by it a record is found without the search, which lags."""
 GROUPS = {"contacts": "contactinformation", "deals": "dealinformation"}
-PAGE, MOST_PAGES = 100, 5
+PAGE, MOST_PAGES = 40, 5
+"""A page of records fits into an answer that a delivery reads (64 kB)."""
+PAGE_WITH_WORDS = 10
+"""The same of entries, whose notes people write."""
 TO = {
     ("deals", "contacts"): 3,
     ("calls", "contacts"): 194,
@@ -81,8 +84,9 @@ class HubSpotClient(JsonClient):
     def objects(self, kind: str, records: Sequence[Any], properties: Sequence[str]) -> list[dict[str, Any]]:
         """Those of these records that are there."""
         found: list[dict[str, Any]] = []
-        for first in range(0, len(records), PAGE):
-            inputs = [{"id": str(record)} for record in records[first : first + PAGE]]
+        size = PAGE if kind in GROUPS else PAGE_WITH_WORDS
+        for first in range(0, len(records), size):
+            inputs = [{"id": str(record)} for record in records[first : first + size]]
             body = {"properties": list(properties), "inputs": inputs}
             answer = self._question(f"/crm/objects/{VERSION}/{kind}/batch/read", body)
             found += self._results(answer)
@@ -96,7 +100,7 @@ class HubSpotClient(JsonClient):
             "filterGroups": [{"filters": list(group)} for group in groups],
             "properties": list(properties),
             "sorts": [{"propertyName": "hs_object_id", "direction": "DESCENDING"}],
-            "limit": PAGE,
+            "limit": PAGE if kind in GROUPS else PAGE_WITH_WORDS,
         }
         for _ in range(MOST_PAGES):
             answer = self._question(f"/crm/objects/{VERSION}/{kind}/search", body)

@@ -130,3 +130,10 @@ def test_a_recording_that_comes_late_stands_at_the_call(world: KommoWorld) -> No
     (params,) = world.notes(lead(world)["id"], "call_in")
     assert (params["link"], params["duration"]) == ("https://calls.example.com/r/1", 63)
     assert world.corrections(lead(world)["id"]) == 1
+
+
+def test_a_lead_without_a_name_belongs_to_the_token_and_not_to_nobody(world: KommoWorld) -> None:
+    world.manager = ""
+    world.deliver(world.message())
+    assert lead(world)["responsible_user_id"] == ADMIN
+    assert not KommoSettings.falls_to_nobody

@@ -22,8 +22,14 @@ class Bitrix24Sender(CrmSender):
 class Bitrix24Settings(crm.CrmSettings):
     field_name = re.compile(r"[a-z][A-Za-z0-9]{0,62}|UF_CRM_[A-Z0-9_]{1,50}")
     reserved_fields = frozenset(("id", "fm", "assignedById", "originatorId", "originId", "contactId"))
+    falls_to_nobody = False
     chosen_from: ClassVar = {"manager": "people", "pipeline": "pipelines", "stage": "stages"}
 
+    manager: crm.Chosen = Field(
+        "",
+        title="Responsible for new leads",
+        description="A person of the CRM. Without one the lead belongs to the user who made the webhook.",
+    )
     url: Address = Field(title="Address", examples=["https://yourcompany.bitrix24.com"])
     key: Secret | None = Field(
         None,

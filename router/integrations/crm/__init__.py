@@ -31,6 +31,8 @@ class CrmSettings(BaseModel):
     """How the CRM writes names of fields of a lead."""
     reserved_fields: ClassVar[frozenset[str]] = frozenset()
     """Fields of a lead that the connector fills itself."""
+    falls_to_nobody: ClassVar[bool] = True
+    """A lead for which nobody is named belongs to nobody; else to the user of the key."""
     chosen_from: ClassVar[dict[str, str]] = {"manager": "people"}
     """Settings that name something of the CRM, each with the member of `Choices` that lists what there is."""
     groups: ClassVar[dict[str, tuple[str, ...]]] = {

@@ -16,10 +16,11 @@ from sqlalchemy.orm import Session
 
 from router.db import insert_new
 from router.integrations.base import DeliveryError, Vendor
-from router.integrations.crm import CRM, CrmSettings
+from router.integrations.crm import CrmSettings
 from router.integrations.crm.connector import Access, Checked, Choice, Choices, Connector, NewLead, answers_read
 from router.integrations.crm.saga import CrmSender
 from router.integrations.models import OPEN_STATES, CrmAccount, Delivery, Integration, Lead
+from router.integrations.vendors import VENDORS
 from router.lib.http_client import Outgoing
 from router.scenarios.lint import Finding, Linted
 
@@ -177,7 +178,8 @@ def unknown_name(product: str, name: str, choices: Sequence[Choice]) -> str | No
 def leads_of_nobody(session: Session, scenarios: Sequence[Linted]) -> Mapping[int, list[Finding]]:
     """A lint rule: scenarios whose new leads belong to nobody and to no team."""
     by_id = {scenario.scenario_id: scenario for scenario in scenarios if scenario.scenario_id}
-    rows = select(Integration).where(Integration.scenario_id.in_(by_id), Integration.slot == CRM.name)
+    nobodys = [kind for kind, vendor in VENDORS.items() if getattr(vendor.settings, "falls_to_nobody", False)]
+    rows = select(Integration).where(Integration.scenario_id.in_(by_id), Integration.kind.in_(nobodys))
     findings = {}
     for integration in session.scalars(rows.where(Integration.removed_at.is_(None))) if by_id else ():
         named = (integration.config.get("manager"), integration.config.get("team"))

@@ -257,7 +257,8 @@ def beside_form(
         "choices": {setting: getattr(choices, member) for setting, member in chosen_from.items()},
         "people": choices.people,
         "filled": {name: fill(str(template), values) for name, template in fields.items()},
-        "nobody": not any(config.get(name) for name in chosen_from if name != "stage"),
+        "nobody": getattr(vendor.settings, "falls_to_nobody", True)
+        and not any(config.get(name) for name in chosen_from if name != "stage"),
     }
 
 

@@ -21,8 +21,14 @@ class KommoSender(CrmSender):
 
 class KommoSettings(crm.CrmSettings):
     field_name = re.compile(r"name|\d{1,12}")
+    falls_to_nobody = False
     chosen_from: ClassVar = {"manager": "people", "pipeline": "pipelines", "stage": "stages"}
 
+    manager: crm.Chosen = Field(
+        "",
+        title="Responsible for new leads",
+        description="A person of the CRM. Without one the lead belongs to the administrator of the token.",
+    )
     url: Address = Field(title="Address", examples=["https://yourcompany.kommo.com"])
     key: Token | None = Field(
         None,

@@ -18,8 +18,14 @@ class PipedriveSender(CrmSender):
 
 class PipedriveSettings(crm.CrmSettings):
     field_name = re.compile(r"name|title|value|currency|probability|expected_close_date|[0-9a-f]{40}")
+    falls_to_nobody = False
     chosen_from: ClassVar = {"manager": "people", "pipeline": "pipelines", "stage": "stages"}
 
+    manager: crm.Chosen = Field(
+        "",
+        title="Responsible for new leads",
+        description="A person of the CRM. Without one the deal belongs to the user of the token.",
+    )
     url: Address = Field(title="Address", examples=["https://yourcompany.pipedrive.com"])
     key: Secret | None = Field(
         None,

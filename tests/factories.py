@@ -405,6 +405,7 @@ def make_sound(session: Session, project: Project, name: str, data_dir: Path | N
     }
     sound = _add(session, Sound(project_id=project.id, name=name, **(given | {"file": secrets.token_hex(20)} | fields)))
     if data_dir is not None:
+        data_dir.mkdir(parents=True, exist_ok=True)
         source = data_dir / "sound"
         source.write_bytes(data)
         FolderStore(data_dir / "recordings").put(sound.file, source)

@@ -105,6 +105,7 @@ class Attempt(NamedTuple):
     built: Built
     claimed: float
     """Monotonic."""
+    clock: Clock
 
 
 class DeliveryWorker:
@@ -278,11 +279,6 @@ class DeliveryWorker:
                 built = build_messages(
                     self.server, session, claims, clock(), deadline, lambda one: self._keeper(one, clock)
                 )
-            once = {one.id: one for one in claims if _at_most_once(built[one.id]) and one.job.sending_at is None}
-            marked: set[int] = set()
-            if once:
-                with self.server.database.writing() as session:
-                    marked = mark_sending(session, list(once.values()), clock())
         except DATABASE_FAULTS as error:
             self._unexpected.append(error)
             outcome = Outcome("retry", f"Our database failed: {type(error).__name__}.", not_tried=True)
@@ -291,10 +287,8 @@ class DeliveryWorker:
         for one in claims:
             if one.job.sending_at is not None:
                 self._end(one, Outcome(DeliveryState.UNCONFIRMED, LOST))
-            elif one.id in once and one.id not in marked:
-                self._ended.append((one, Outcome("retry", not_tried=True)))  # somebody else has it
             else:
-                attempt = self._under_way[one.id] = Attempt(one, built[one.id], since)
+                attempt = self._under_way[one.id] = Attempt(one, built[one.id], since, clock)
                 pace = self._paces[one.job.receiver]
                 with pace.lock:
                     pace.ahead.append(attempt)
@@ -340,10 +334,22 @@ class DeliveryWorker:
         if began - attempt.claimed > LONGEST_WAIT:
             outcome = Outcome("retry", "It did not get its turn in time.", not_tried=True)
         else:
-            outcome = self._deliver(attempt.claim, attempt.built)
+            outcome = self._unmarked(attempt) or self._deliver(attempt.claim, attempt.built)
         outcome = replace(outcome, milliseconds=int((time.monotonic() - began) * 1000))
         self._end(attempt.claim, outcome)
         return outcome
+
+    def _unmarked(self, attempt: Attempt) -> Outcome | None:
+        """Marks, in a commit of its own, what a receiver may get only once: now, not when it was claimed, so that what still waits for its
+        turn when this worker dies is sent by another one. An outcome: it could not be marked, and is not to be sent."""
+        if not _at_most_once(attempt.built):
+            return None
+        try:
+            with self.server.database.writing() as session:
+                is_held = mark_sending(session, [attempt.claim], attempt.clock())
+        except DATABASE_FAULTS as error:
+            return Outcome("retry", f"Our database failed: {type(error).__name__}.", not_tried=True)
+        return None if is_held else Outcome("retry", not_tried=True)  # somebody else has it
 
     def _end(self, claim: DeliveryClaim, outcome: Outcome) -> None:
         self._ended.append((claim, outcome))

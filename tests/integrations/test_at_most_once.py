@@ -89,6 +89,23 @@ def test_the_mark_is_there_before_the_request(office: Office) -> None:
     assert {kinds[message]: sending_at is not None for message, sending_at in seen.items()} == {1: True, 2: False}
 
 
+def test_what_waits_for_its_turn_is_not_marked_yet(office: Office) -> None:
+    """A worker that dies leaves it to another one: it never left."""
+    add(office, "ga4", "ga4")
+    for number in range(5):
+        ended_call(office, sid=f"CA{number}")
+    marked = []
+
+    def look(message: Message) -> dict[str, Any]:
+        with office.database.reading() as session:
+            is_marked = Delivery.sending_at.is_not(None)
+            marked.append(session.scalars(select(Delivery.message_id).where(is_marked)).all() == [message.id])
+        return {"status": 204}
+
+    DeliveryWorker(office.server, senders={"ga4": Fake(look)}, threads=1).run_once(NOW)
+    assert marked == [True] * 5
+
+
 @pytest.mark.parametrize(
     ("error", "state"),
     [
@@ -274,7 +291,7 @@ def test_an_attempt_that_waited_too_long_for_its_turn_is_not_made(
     (one,) = claims(office.database)
     sending._paces[one.job.receiver] = worker_module.Pace(under_way=1)
     claimed = time.monotonic() - worker_module.LONGEST_WAIT - 1
-    sending._attempt(worker_module.Attempt(one, Skipped("never looked at"), claimed))
+    sending._attempt(worker_module.Attempt(one, Skipped("never looked at"), claimed, lambda: NOW))
     sending._write_ended(lambda: NOW)
     assert hook.told == []
     assert (only(office).state, only(office).attempts) == ("pending", 0)

@@ -9,8 +9,10 @@ here=$(cd "$(dirname "$0")" && pwd)
 
 fetch() {
   python3 -m venv "$home/venv"
-  "$home/venv/bin/pip" install -q --disable-pip-version-check trytond==8.2.1 trytond-sale-opportunity==8.2.0 trytond-sale==8.2.0 \
-    trytond-party==8.2.0 trytond-company==8.2.0 trytond-account==8.2.1 trytond-product==8.2.0 trytond-stock==8.2.1
+  "$home/venv/bin/pip" install -q --disable-pip-version-check trytond==8.2.1 trytond-account==8.2.1 trytond-account-invoice==8.2.0 \
+    trytond-account-invoice-stock==8.2.0 trytond-account-product==8.2.0 trytond-company==8.2.0 trytond-country==8.2.0 \
+    trytond-currency==8.2.0 trytond-party==8.2.0 trytond-product==8.2.0 trytond-sale==8.2.0 trytond-sale-opportunity==8.2.0 \
+    trytond-stock==8.2.1
 }
 
 start() {

@@ -249,7 +249,7 @@ def test_an_entry_is_found_among_many(world: HubSpotWorld) -> None:
         world.fake.create({}, {"properties": properties, "associations": to}, "calls")
     mark = f"Call id: {world.message().call['sid']}"
     assert connector(world).own("call", "", mark, Record("deals", str(number))) == ours
-    assert connector(world).own("call", "", "Call id: CA0", Record("deals", str(number))) is None
+    assert connector(world).own("call", "", "Call id: CAx", Record("deals", str(number))) is None
 
 
 @pytest.mark.parametrize("lists_errors", [True, False])

@@ -6,7 +6,9 @@ from router.integrations.conversions import GOOGLE_ADS, MICROSOFT_ADS
 from router.integrations.ga4 import GA4
 from router.integrations.hubspot import HUBSPOT
 from router.integrations.kommo import KOMMO
+from router.integrations.matomo import MATOMO
 from router.integrations.meta import META
+from router.integrations.metrica import METRICA
 from router.integrations.missed import MISSED_MAIL
 from router.integrations.odoo import ODOO
 from router.integrations.pipedrive import PIPEDRIVE
@@ -19,6 +21,8 @@ from router.integrations.webhook import WEBHOOK
 VENDORS: dict[str, Vendor] = {
     WEBHOOK.kind: WEBHOOK,
     GA4.kind: GA4,
+    MATOMO.kind: MATOMO,
+    METRICA.kind: METRICA,
     GOOGLE_ADS.kind: GOOGLE_ADS,
     MICROSOFT_ADS.kind: MICROSOFT_ADS,
     META.kind: META,

@@ -162,6 +162,12 @@ def test_templates_fill_texts_of_a_lead_and_nothing_else(world: TrytonWorld) -> 
     assert "no_such_field" in steps["warning"]
 
 
+def test_a_title_may_be_called_name_as_in_other_crms(world: TrytonWorld) -> None:
+    steps = entered(world, fields={"name": "Test of {phone}"})
+    (lead,) = world.search("sale.opportunity", [["id", "=", steps["record"]]], ["description"])
+    assert (lead["description"], steps["warning"]) == (f"Test of {world.caller}", None)
+
+
 def test_a_converted_lead_is_corrected_in_notes_alone(world: TrytonWorld) -> None:
     steps = dict(entered(world))
     world.ask("sale.opportunity", "lost", steps["record"])

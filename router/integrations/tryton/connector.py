@@ -166,9 +166,13 @@ class TrytonConnector(Connector):
         return self.client.create(PARTY, {"name": f"Caller {caller.e164}", "contact_mechanisms": [["create", [phone]]]})
 
     def lead_values(self, lead: NewLead) -> tuple[dict[str, Any], dict[str, str]]:
-        values: dict[str, Any] = {"description": _line(lead.title), "comment": "\n".join(lead.description)}
+        # `name`, as most CRMs call the title, which is one line of text here
+        title = lead.fields.get("name") or lead.title
+        values: dict[str, Any] = {"description": _line(title), "comment": "\n".join(lead.description)}
         left_out: dict[str, str] = {}
         for name, text in lead.fields.items():
+            if name == "name":
+                continue
             if name not in values and self.client.fields.get(name, {}).get("type") not in TEXTS:
                 there = "is filled with no text" if name in self.client.fields else "there is no such field"
                 left_out[name] = f"“{name}”: {there}"

@@ -108,6 +108,8 @@ class SalesforceFake:
         self.custom: dict[str, bool] = {}
         """Fields of leads, each with whether it is unique; `seen`: those that a permission lets this key see."""
         self.seen: set[str] = set()
+        self.assigns, self.rule_assigns_to = False, ""
+        """Whom the assignment rule of leads names, whatever owner they come with."""
         self.may_customize = True
         self.blocks_statuses = False
         self.indexed: dict[str, set[str]] = {}
@@ -127,6 +129,7 @@ class SalesforceFake:
             else:
                 if headers.get("Authorization") != f"Bearer {self.token}":
                     raise Refused(401, "INVALID_SESSION_ID", "Session expired or invalid")
+                self.assigns = headers.get("Sforce-Auto-Assign") != "FALSE"
                 status, document = self.answer(method, parts.path, query, json.loads(content) if content else None)
         except Refused as refused:
             status, document = refused.status, refused.document
@@ -210,6 +213,8 @@ class SalesforceFake:
         number = f"{PREFIXES[sobject]}{at:015d}"
         made = f"2026-11-{1 + at // 1440 % 28:02d}T{at // 60 % 24:02d}:{at % 60:02d}:00.000+0000"
         given: dict[str, Any] = {"OwnerId": ME}
+        if sobject == "Lead" and self.assigns and self.rule_assigns_to:
+            body = {**body, "OwnerId": self.rule_assigns_to}
         if sobject == "Lead":
             given |= {
                 "Status": STATUSES[0],

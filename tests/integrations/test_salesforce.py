@@ -184,6 +184,15 @@ def test_calls_and_corrections_follow_a_lead_that_was_converted(world: Salesforc
     assert connector(world).moved(f"Call from {world.caller} to ") == Record("Lead", str(opportunity))
 
 
+def test_assignment_rules_choose_where_nobody_is_named(world: SalesforceWorld) -> None:
+    world.fake.rule_assigns_to = BERT
+    world.deliver(world.message())
+    assert only(world, "Lead")["OwnerId"] == ANNA
+    world.begin()
+    world.deliver(world.message(managers=()))
+    assert only(world, "Lead")["OwnerId"] == BERT
+
+
 def test_a_lost_lead_gets_the_status_of_new_ones(world: SalesforceWorld) -> None:
     world.config["reopen_lost"] = True
     lead = world.fake.make("Lead", LastName="K", Company="C", Phone=world.caller, OwnerId=ANNA)

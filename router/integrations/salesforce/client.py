@@ -57,6 +57,8 @@ class SalesforceClient(JsonClient):
 
     def __init__(self, outgoing: Outgoing, access: Access) -> None:
         super().__init__(outgoing, access, access.config["url"], {})
+        self.assigns = False
+        """Whether the assignment rules of leads choose the owner, whoever is named; Salesforce's own default is that they do."""
         named = f"{self.url}\n{access.config['client_id']}\n{access.secret}"
         self._name = hashlib.blake2b(named.encode(), digest_size=16).hexdigest()
 
@@ -130,7 +132,11 @@ class SalesforceClient(JsonClient):
 
     def _headers(self) -> dict[str, str]:
         # an alert about duplicates keeps nobody from saving: whose lead it is was looked up already
-        return {"Authorization": f"Bearer {self.token().text}", "Sforce-Duplicate-Rule-Header": "allowSave=true"}
+        return {
+            "Authorization": f"Bearer {self.token().text}",
+            "Sforce-Duplicate-Rule-Header": "allowSave=true",
+            "Sforce-Auto-Assign": str(self.assigns).upper(),
+        }
 
     def words(self, answer: Answer, document: Any) -> str:
         errors = document if isinstance(document, list) else []

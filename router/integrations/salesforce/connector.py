@@ -160,6 +160,7 @@ class SalesforceConnector(Connector):
 
     def create_lead(self, key: str, values: Mapping[str, Any]) -> RecordId:
         given = {name: value for name, value in values.items() if value not in (None, "")} | {KEY: key}
+        self.client.assigns = self.responsible not in given
         try:
             return self.client.create(self.lead, given)
         except FieldsRefused as refused:
@@ -172,6 +173,8 @@ class SalesforceConnector(Connector):
             if there is None:
                 raise
             return there
+        finally:
+            self.client.assigns = False
 
     def owner(self, record: Record) -> RecordId | None:
         """Not a queue: nobody of it would see a task."""

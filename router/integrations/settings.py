@@ -314,7 +314,7 @@ class IntegrationsPart:
             kind = form.get(f"{NAME}.{name}.kind") or earlier.get("kind")
             chosen = SlotForm(slot, {"kind": kind})
             value: dict[str, Any] = {"kind": kind or chosen.vendor.kind} if slot.names_kind else {}
-            for field, look, _ in chosen.fields:
+            for field, look, info in chosen.fields:
                 text = form.get(f"{NAME}.{name}.{field}", "")
                 if look == "switch":
                     value[field] = bool(text)
@@ -325,7 +325,7 @@ class IntegrationsPart:
                     value[field] = text
                 elif look == "number":
                     number = parse_int(text.strip())
-                    value[field] = 0 if not text.strip() else text.strip() if number is None else number
+                    value[field] = info.default if not text.strip() else text.strip() if number is None else number
                 elif text.strip():
                     value[field] = text.strip()
             secret = chosen.vendor.sealed

@@ -12,6 +12,7 @@ from flask.testing import FlaskClient
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import select
+from werkzeug.datastructures import MultiDict
 
 from router.accounts.models import Project
 from router.db import Database
@@ -300,3 +301,11 @@ def test_a_test_of_meta_counts_nothing(desk: Desk, inbox: Receiver) -> None:
     assert attempt(test_code="TEST1")["good"]
     assert (len(graph.tested), graph.events) == (1, {})
     assert attempt(test_code="TEST1", access_token="no")["words"] == "Meta answered 400. Invalid OAuth access token"
+
+
+@pytest.mark.one_database
+def test_what_is_left_empty_in_the_form_is_as_it_was_meant(desk: Desk) -> None:
+    (part,) = (part for part in desk.server.scenario_parts if part.name == "integrations")
+    typed = part.read_form(MultiDict({"integrations.google_ads.name": "Call"}), None)
+    member = part.member(typed)["google_ads"]
+    assert (member["days"], member["least_sure"], member["least_seconds"]) == (14, 50, 0)

@@ -5,7 +5,7 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationInfo, field_validator
 
@@ -35,6 +35,10 @@ class ConversionSettings(BaseModel):
     """Which calls count, and what one is worth."""
 
     model_config = ConfigDict(extra="forbid", strict=True, validate_default=True)
+    groups: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "What is told": ("value", "currency", "consent"),
+        "Which calls count": ("answered_only", "least_seconds", "first_only", "least_sure"),
+    }
 
     value: Text = Field("", title="Value of a call", description="Empty: none is told.", examples=["25.00"])
     currency: Annotated[Text, StringConstraints(to_upper=True)] = Field(

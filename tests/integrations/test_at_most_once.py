@@ -98,12 +98,13 @@ def test_what_waits_for_its_turn_is_not_marked_yet(office: Office) -> None:
 
     def look(message: Message) -> dict[str, Any]:
         with office.database.reading() as session:
-            is_marked = Delivery.sending_at.is_not(None)
-            marked.append(session.scalars(select(Delivery.message_id).where(is_marked)).all() == [message.id])
+            found = session.scalars(select(Delivery.message_id).where(Delivery.sending_at.is_not(None)))
+            marked.append(set(found) - set(google.told))
         return {"status": 204}
 
-    DeliveryWorker(office.server, senders={"ga4": Fake(look)}, threads=1).run_once(NOW)
-    assert marked == [True] * 5
+    google = Fake(look)
+    DeliveryWorker(office.server, senders={"ga4": google}, threads=1).run_once(NOW)
+    assert marked == [set()] * 5
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,11 @@
 
 import re
 from typing import ClassVar
-from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 
 from router.integrations import crm
-from router.integrations.base import Address, Secret, Vendor
+from router.integrations.base import Secret, Vendor
 from router.integrations.bitrix24.connector import Bitrix24Connector
 from router.integrations.crm.saga import CrmSender
 
@@ -30,7 +29,7 @@ class Bitrix24Settings(crm.CrmSettings):
         title="Responsible for new leads",
         description="A person of the CRM. Without one the lead belongs to the user who made the webhook.",
     )
-    url: Address = Field(title="Address", examples=["https://yourcompany.bitrix24.com"])
+    url: crm.Host = Field(title="Address", examples=["https://yourcompany.bitrix24.com"])
     key: Secret | None = Field(
         None,
         title="Incoming webhook",
@@ -44,13 +43,6 @@ class Bitrix24Settings(crm.CrmSettings):
     )
     pipeline: crm.Chosen = Field("", title="Pipeline of new deals", description="Otherwise the general one.")
     stage: crm.Chosen = Field("", title="Stage of new leads or deals", description="Otherwise the first one.")
-
-    @field_validator("url")
-    @classmethod
-    def _root(cls, value: str) -> str:
-        """Of an address copied from the browser the host alone counts; what stands behind it may be the webhook."""
-        parts = urlsplit(value)
-        return f"{parts.scheme}://{parts.netloc}" if parts.netloc else value
 
     @field_validator("key")
     @classmethod

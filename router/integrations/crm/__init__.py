@@ -3,10 +3,11 @@ done with it."""
 
 import re
 from typing import Annotated, Any, ClassVar
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, field_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, field_validator
 
-from router.integrations.base import Slot
+from router.integrations.base import Address, Slot
 from router.integrations.crm.placeholders import unknown_placeholder
 
 CRM = Slot(name="crm", title="CRM", heading="CRM", preview="The CRM gets a lead or a note", names_kind=True)
@@ -22,6 +23,47 @@ def _as_text(value: Any) -> Any:
 
 Chosen = Annotated[str, BeforeValidator(_as_text), StringConstraints(strip_whitespace=True, max_length=200)]
 """Something of the CRM, as `Choice.value` or one of its other names has it; empty: nothing is chosen."""
+
+
+def printable(key: str) -> str:
+    """
+    Raises:
+        ValueError: no header of a request takes it.
+    """
+    if not (key.isascii() and key.isprintable()):
+        raise ValueError("A key has no such signs.")
+    return key
+
+
+def database_name(name: str) -> str:
+    """
+    Raises:
+        ValueError: no header and no path of a request takes it.
+    """
+    if not re.fullmatch(r"[\w.\-]{1,200}", name, re.ASCII):
+        raise ValueError("A database's name has letters, digits, dots, dashes and underscores.")
+    return name
+
+
+def root_of(address: str) -> str:
+    return address.rstrip("/")
+
+
+def host_alone(address: str) -> str:
+    """Of an address that was copied from the browser."""
+    parts = urlsplit(address)
+    return f"{parts.scheme}://{parts.netloc}" if parts.netloc else address
+
+
+Key = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=4000), AfterValidator(printable)]
+"""What a CRM lets us in by; some are signed documents of a thousand signs."""
+DatabaseName = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=200),
+    AfterValidator(database_name),
+]
+Root = Annotated[Address, AfterValidator(root_of)]
+Host = Annotated[Address, AfterValidator(host_alone)]
 
 
 class CrmSettings(BaseModel):

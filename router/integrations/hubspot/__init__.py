@@ -2,10 +2,10 @@
 
 from typing import Annotated, ClassVar
 
-from pydantic import Field, StringConstraints, field_validator
+from pydantic import Field, StringConstraints
 
 from router.integrations import crm
-from router.integrations.base import Address, Secret, Vendor
+from router.integrations.base import Vendor
 from router.integrations.crm.saga import CrmSender
 from router.integrations.hubspot.connector import HubSpotConnector
 
@@ -23,13 +23,13 @@ class HubSpotSettings(crm.CrmSettings):
         description="The number beside the account’s name in HubSpot’s menu.",
         examples=["12345678"],
     )
-    key: Secret | None = Field(
+    key: crm.Key | None = Field(
         None,
         title="Service key",
         description="Made in HubSpot under Development, Keys, Service keys, with the scopes crm.objects and crm.schemas of contacts and"
         " deals (read and write) and crm.objects.owners.read.",
     )
-    api: Address = Field(
+    api: crm.Root = Field(
         "https://api.hubapi.com", title="Address of HubSpot’s API", description="Otherwise https://api.hubapi.com."
     )
     pipeline: crm.Chosen = Field("", title="Pipeline of new deals", description="Otherwise the default one.")
@@ -41,18 +41,6 @@ class HubSpotSettings(crm.CrmSettings):
         title="More properties with phone numbers",
         description="Internal names of properties of contacts in which callers are looked for beside phone and mobilephone.",
     )
-
-    @field_validator("api")
-    @classmethod
-    def _root(cls, value: str) -> str:
-        return value.rstrip("/")
-
-    @field_validator("key")
-    @classmethod
-    def _printable(cls, value: str | None) -> str | None:
-        if value is not None and not (value.isascii() and value.isprintable()):
-            raise ValueError("A service key has no such signs.")
-        return value
 
 
 HUBSPOT = Vendor(

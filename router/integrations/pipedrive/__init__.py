@@ -2,12 +2,11 @@
 
 import re
 from typing import ClassVar
-from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from router.integrations import crm
-from router.integrations.base import Address, Secret, Vendor
+from router.integrations.base import Vendor
 from router.integrations.crm.saga import CrmSender
 from router.integrations.pipedrive.connector import PipedriveConnector
 
@@ -26,28 +25,14 @@ class PipedriveSettings(crm.CrmSettings):
         title="Responsible for new leads",
         description="A person of the CRM. Without one the deal belongs to the user of the token.",
     )
-    url: Address = Field(title="Address", examples=["https://yourcompany.pipedrive.com"])
-    key: Secret | None = Field(
+    url: crm.Host = Field(title="Address", examples=["https://yourcompany.pipedrive.com"])
+    key: crm.Key | None = Field(
         None,
         title="API token",
         description="In Pipedrive: Personal preferences, API. Deals belong to its user where nobody else is named.",
     )
     pipeline: crm.Chosen = Field("", title="Pipeline of new deals", description="Otherwise the first one.")
     stage: crm.Chosen = Field("", title="Stage of new deals", description="Otherwise the first one of the pipeline.")
-
-    @field_validator("url")
-    @classmethod
-    def _root(cls, value: str) -> str:
-        """Of an address copied from the browser the host alone counts."""
-        parts = urlsplit(value)
-        return f"{parts.scheme}://{parts.netloc}" if parts.netloc else value
-
-    @field_validator("key")
-    @classmethod
-    def _printable(cls, value: str | None) -> str | None:
-        if value is not None and not (value.isascii() and value.isprintable()):
-            raise ValueError("An API token has no such signs.")
-        return value
 
 
 PIPEDRIVE = Vendor(

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, StringConstraints, field_validator
 
 from router.integrations import crm
-from router.integrations.base import Address, Secret, Vendor
+from router.integrations.base import Address, Vendor
 from router.integrations.crm.saga import CrmSender
 from router.integrations.salesforce.connector import SalesforceConnector
 
@@ -29,7 +29,7 @@ class SalesforceSettings(crm.CrmSettings):
     client_id: Annotated[str, StringConstraints(strip_whitespace=True, pattern=r"^[A-Za-z0-9_.\-]{10,300}$")] = Field(
         title="Consumer key", description="Of an external client app with the client credentials flow."
     )
-    key: Secret | None = Field(None, title="Consumer secret", description="Of the same app.")
+    key: crm.Key | None = Field(None, title="Consumer secret", description="Of the same app.")
     stage: crm.Chosen = Field("", title="Status of new leads", description="Otherwise Salesforce’s own first one.")
     lost: Annotated[str, StringConstraints(strip_whitespace=True, max_length=300)] = Field(
         "Closed - Not Converted, Unqualified",
@@ -52,13 +52,6 @@ class SalesforceSettings(crm.CrmSettings):
         parts = urlsplit(value)
         host = parts.netloc.replace(".lightning.force.com", ".my.salesforce.com")
         return f"{parts.scheme}://{host}" if host else value
-
-    @field_validator("key")
-    @classmethod
-    def _printable(cls, value: str | None) -> str | None:
-        if value is not None and not (value.isascii() and value.isprintable()):
-            raise ValueError("A consumer secret has no such signs.")
-        return value
 
 
 SALESFORCE = Vendor(

@@ -1,13 +1,12 @@
 """Tryton as a CRM, with its module sale_opportunity, over its REST API."""
 
-import re
 from datetime import timedelta
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
-from pydantic import Field, StringConstraints, field_validator
+from pydantic import Field
 
 from router.integrations import crm
-from router.integrations.base import Address, Secret, Vendor
+from router.integrations.base import Vendor
 from router.integrations.crm.saga import CrmSender
 from router.integrations.tryton.check import RESERVED
 from router.integrations.tryton.connector import TrytonConnector
@@ -24,35 +23,14 @@ class TrytonSettings(crm.CrmSettings):
     chosen_from: ClassVar = {"manager": "people", "company": "pipelines"}
     groups: ClassVar = {**crm.CrmSettings.groups, "Who gets the lead": ("manager", "company")}
 
-    url: Address = Field(title="Address", examples=["https://tryton.example.com"])
-    database: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)] = Field(
-        title="Database"
-    )
-    key: Secret | None = Field(
+    url: crm.Root = Field(title="Address", examples=["https://tryton.example.com"])
+    database: crm.DatabaseName = Field(title="Database")
+    key: crm.Key | None = Field(
         None, title="Key", description="Of a user application “REST API”, of a user who may work with opportunities."
     )
     company: crm.Chosen = Field(
         "", title="Company", description="Whose leads they are. Otherwise the one in which the key’s user works."
     )
-
-    @field_validator("url")
-    @classmethod
-    def _root(cls, value: str) -> str:
-        return value.rstrip("/")
-
-    @field_validator("database")
-    @classmethod
-    def _in_address(cls, value: str) -> str:
-        if not re.fullmatch(r"[\w.\-]{1,200}", value, re.ASCII):
-            raise ValueError("A database's name has letters, digits, dots, dashes and underscores.")
-        return value
-
-    @field_validator("key")
-    @classmethod
-    def _printable(cls, value: str | None) -> str | None:
-        if value is not None and not (value.isascii() and value.isprintable()):
-            raise ValueError("A key has no such signs.")
-        return value
 
 
 TRYTON = Vendor(

@@ -137,6 +137,15 @@ class Trial:
     milliseconds: int = 0
 
 
+def trial_of(deliver: Callable[[], Mapping[str, Any]], success: str) -> Trial:
+    """What came of a delivery; `success` are the words for what was accepted, with `{status}` in them."""
+    try:
+        given = deliver()
+    except DeliveryError as error:
+        return Trial(False, str(error), error.status, error.answer)
+    return Trial(True, success.format(status=given["status"]), given["status"], given["answer"])
+
+
 @dataclass(frozen=True)
 class Slot:
     """A place in a scenario for one integration."""

@@ -79,7 +79,11 @@ class Bitrix24Connector(Connector):
         pipelines = [category for category in self._categories if self.letter == "D"]
         return Choices(
             people=tuple(
-                Choice(str(user.get("EMAIL") or user["ID"]), _name_of(user), (str(user["ID"]), _full_name(user)))
+                Choice(
+                    str(user.get("EMAIL") or user["ID"]),
+                    f"{_full_name(user)} ({user['EMAIL']})" if user.get("EMAIL") else _full_name(user),
+                    (str(user["ID"]), _full_name(user)),
+                )
                 for user in users
             ),
             pipelines=tuple(Choice(str(category["id"]), str(category["name"])) for category in pipelines),
@@ -400,7 +404,3 @@ def _upper(name: str) -> str:
 
 def _full_name(user: Mapping[str, Any]) -> str:
     return " ".join(str(user[name]) for name in ("NAME", "LAST_NAME") if user.get(name)) or str(user["ID"])
-
-
-def _name_of(user: Mapping[str, Any]) -> str:
-    return f"{_full_name(user)} ({user['EMAIL']})" if user.get("EMAIL") else _full_name(user)

@@ -25,6 +25,7 @@ from router.integrations.base import (
     excerpt,
     may_succeed_later,
     not_delivered,
+    trial_of,
 )
 from router.integrations.conversions import CLICK_ID, ConversionSettings, Text, why_not, worth
 from router.lib.http_client import Outgoing, OutgoingError
@@ -181,11 +182,8 @@ def try_out(outgoing: Outgoing, message: Message) -> Trial:
     call["click_ids"] = {"fbclid": "IwAR0testtesttesttesttest"}
     call["attribution"] = dict(call["attribution"]) | {"confidence": 1.0}
     body = {"data": [event_of(replace(message, call=call))], "test_event_code": code}
-    try:
-        given = MetaSender(outgoing).send(message, body)
-    except DeliveryError as error:
-        return Trial(False, str(error), error.status, error.answer)
-    return Trial(True, "Meta took it. It stands in Events Manager, Test events.", given["status"], given["answer"])
+    words = "Meta took it. It stands in Events Manager, Test events."
+    return trial_of(lambda: MetaSender(outgoing).send(message, body), words)
 
 
 META_SLOT = Slot(

@@ -68,7 +68,12 @@ def choices(client: OdooClient) -> Choices:
     fields: Mapping[str, Mapping[str, Any]] = client.call(LEAD, "fields_get", attributes=["string", "type", "readonly"])
     return Choices(
         people=tuple(
-            Choice(str(user["login"]), f"{user['name']} ({user['login']})", _aliases(user)) for user in people
+            Choice(
+                str(user["login"]),
+                f"{user['name']} ({user['login']})",
+                (str(user["id"]), str(user["name"]), str(user["email"] or "")),
+            )
+            for user in people
         ),
         pipelines=named["crm.team"],
         stages=named["crm.stage"],
@@ -78,10 +83,6 @@ def choices(client: OdooClient) -> Choices:
             if field["type"] in TYPES and not field["readonly"]
         ),
     )
-
-
-def _aliases(user: Mapping[str, Any]) -> tuple[str, ...]:
-    return (str(user["id"]), str(user["name"]), str(user["email"] or ""))
 
 
 def problems(client: OdooClient, columns: Mapping[str, Any]) -> list[str]:

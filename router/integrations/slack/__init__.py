@@ -17,6 +17,7 @@ from router.integrations.base import (
     may_succeed_later,
     not_delivered,
     retry_after,
+    trial_of,
 )
 from router.integrations.missed import MISSED, MissedSettings, Text
 from router.integrations.missed.words import chat_notice, headline, lines
@@ -103,11 +104,9 @@ def show(message: Message) -> str:
 
 def try_out(outgoing: Outgoing, message: Message) -> Trial:
     """Writes a message that says that it is a test."""
-    try:
-        given = SlackSender(outgoing).deliver(message)
-    except DeliveryError as error:
-        return Trial(False, str(error), error.status, error.answer)
-    return Trial(True, "A message that says that it is a test is in the channel.", given["status"], given["answer"])
+    return trial_of(
+        lambda: SlackSender(outgoing).deliver(message), "A message that says that it is a test is in the channel."
+    )
 
 
 SLACK_SLOT = Slot(

@@ -16,6 +16,7 @@ from router.integrations.base import (
     Vendor,
     excerpt,
     not_delivered,
+    trial_of,
 )
 from router.integrations.missed import MISSED, MissedSettings, Text
 from router.integrations.missed.words import chat_notice, headline, lines
@@ -107,11 +108,9 @@ def show(message: Message) -> str:
 
 def try_out(outgoing: Outgoing, message: Message) -> Trial:
     """Writes a message that says that it is a test."""
-    try:
-        given = TelegramSender(outgoing).deliver(message)
-    except DeliveryError as error:
-        return Trial(False, str(error), error.status, error.answer)
-    return Trial(True, "A message that says that it is a test is in the chat.", given["status"], given["answer"])
+    return trial_of(
+        lambda: TelegramSender(outgoing).deliver(message), "A message that says that it is a test is in the chat."
+    )
 
 
 TELEGRAM_SLOT = Slot(

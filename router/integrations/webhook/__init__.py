@@ -20,6 +20,7 @@ from router.integrations.base import (
     accepted,
     excerpt,
     not_delivered,
+    trial_of,
 )
 from router.integrations.webhook.formats import CHOICES, as_text, document_of, flat, unknown_in
 from router.lib.http_client import Outgoing, OutgoingError
@@ -82,11 +83,7 @@ def new_secret() -> str:
 
 def try_out(outgoing: Outgoing, message: Message) -> Trial:
     """Sends a message that says that it is a test."""
-    try:
-        given = WebhookSender(outgoing).deliver(message)
-    except DeliveryError as error:
-        return Trial(False, str(error), error.status, error.answer)
-    return Trial(True, f"The receiver took it and answered {given['status']}.", given["status"], given["answer"])
+    return trial_of(lambda: WebhookSender(outgoing).deliver(message), "The receiver took it and answered {status}.")
 
 
 def show(message: Message) -> str:

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationInfo, field_validator
+from pydantic import ConfigDict, Field, StringConstraints, field_validator
 
 from router.integrations.base import Message, Secret, Skipped, Slot, Vendor
-from router.lib.formats import CURRENCIES, parse_money, plain_money
+from router.integrations.worth import Worth
+from router.lib.formats import parse_money, plain_money
 from router.lib.http_client import Outgoing
 from router.voice.models import Status
 
@@ -31,7 +32,7 @@ class Conversion:
     currency: str
 
 
-class ConversionSettings(BaseModel):
+class ConversionSettings(Worth):
     """Which calls count, and what one is worth."""
 
     model_config = ConfigDict(extra="forbid", strict=True, validate_default=True)
@@ -54,24 +55,6 @@ class ConversionSettings(BaseModel):
         title="Only calls whose visit is sure to at least so many per cent",
         description="A number that several visitors saw leaves it open whose click it was.",
     )
-
-    @field_validator("value")
-    @classmethod
-    def _amount(cls, value: str) -> str:
-        if value and parse_money(value, "") < 0:
-            raise ValueError("A call is not worth less than nothing.")
-        return value
-
-    @field_validator("currency")
-    @classmethod
-    def _currency(cls, value: str, info: ValidationInfo) -> str:
-        if value and value not in CURRENCIES:
-            raise ValueError(f"“{value[:20]}” is no currency: three letters as EUR or USD.")
-        if not value and info.data.get("value"):
-            raise ValueError("A value needs its currency.")
-        if value and info.data.get("value"):
-            parse_money(info.data["value"], value)
-        return value
 
 
 def why_not(

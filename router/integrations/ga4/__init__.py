@@ -10,7 +10,7 @@ from decimal import ROUND_HALF_UP, Decimal
 from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationInfo, field_validator
+from pydantic import ConfigDict, Field, StringConstraints, field_validator
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
@@ -30,7 +30,8 @@ from router.integrations.base import (
     not_delivered,
 )
 from router.integrations.models import Integration
-from router.lib.formats import CURRENCIES, parse_money, plain_money
+from router.integrations.worth import Worth
+from router.lib.formats import parse_money, plain_money
 from router.lib.http_client import NoAnswer, Outgoing, OutgoingError
 from router.scenarios.models import Scenario
 from router.voice.models import Status
@@ -168,7 +169,8 @@ RESERVED_NAMES = frozenset(
 )
 
 
-class Ga4Settings(BaseModel):
+class Ga4Settings(Worth):
+    lacks_currency = "Google Analytics takes a value only with its currency."
     model_config = ConfigDict(extra="forbid", strict=True, validate_default=True)
 
     groups: ClassVar[dict[str, tuple[str, ...]]] = {
@@ -223,24 +225,6 @@ class Ga4Settings(BaseModel):
             if value.startswith(beginning):
                 raise ValueError(f"{words} Google Analytics 4 ids begin with G- and stand under Admin, Data streams.")
         raise ValueError("A measurement id of Google Analytics 4 looks like G-XXXXXXXXXX: see Admin, Data streams.")
-
-    @field_validator("value")
-    @classmethod
-    def _amount(cls, value: str) -> str:
-        if value and parse_money(value, "") < 0:
-            raise ValueError("A call is not worth less than nothing.")
-        return value
-
-    @field_validator("currency")
-    @classmethod
-    def _currency(cls, value: str, info: ValidationInfo) -> str:
-        if value and value not in CURRENCIES:
-            raise ValueError(f"“{value[:20]}” is no currency: three letters as EUR or USD.")
-        if not value and info.data.get("value"):
-            raise ValueError("Google Analytics takes a value only with its currency.")
-        if value and info.data.get("value"):
-            parse_money(info.data["value"], value)
-        return value
 
     @field_validator("endpoint")
     @classmethod

@@ -18,7 +18,7 @@ def make_user(login, company, group=SALES, employee=None):
     values = {"name": login.title(), "login": login, "email": f"{login}@example.com", "company": company.id}
     values["companies"] = [("add", [company.id])]
     if group:
-        values["groups"] = [("add", [pool.get("ir.model.data").get_id(*group)])]  # noqa: F821
+        values["groups"] = [("add", [pool.get("ir.model.data").get_id(*group)])]  # noqa: F821 - the program's own shell gives it
     if employee:
         values |= {"employees": [("add", [employee.id])], "employee": employee.id}
     return make("res.user", **values)
@@ -28,7 +28,7 @@ def key_of(user):
     return make("res.user.application", user=user.id, application="rest").key
 
 
-with transaction.set_user(0):  # noqa: F821
+with transaction.set_user(0):  # noqa: F821 - the program's own shell gives it
     euro = make("currency.currency", name="Euro", symbol="€", code="EUR")
     germany = make("country.country", name="Germany", code="DE", code3="DEU", code_numeric="276")
     address = {"country": germany.id}
@@ -46,5 +46,5 @@ with transaction.set_user(0):  # noqa: F821
         "none": key_of(make_user("nosales", garden, group=None)),
         "other": key_of(make_user("othercompany", other)),
     }
-transaction.commit()  # noqa: F821
+transaction.commit()  # noqa: F821 - the program's own shell gives it
 Path(os.environ["KEYS_FILE"]).write_text(json.dumps(keys))

@@ -263,7 +263,7 @@ def test_r12_a_machine_that_is_lost_for_good_is_waited_for_no_more(healthy: Serv
 
 
 def test_r12_a_machine_is_named_by_its_id_where_hosts_are_called_alike(healthy: Server, doctor: Doctor) -> None:
-    healthy.shop = Books(error=TryLater("The carrier was not reached."))  # type: ignore[assignment]
+    healthy.shop = Books(error=TryLater("The carrier was not reached."))  # type: ignore[assignment]  # a stand-in
     with healthy.database.writing() as session:
         place = {"machine": "22222222-bbbb", "host": "tel-9", "position": "1:0", "seen_at": NOON}
         session.add(JournalPosition(**place, is_waiting=False, is_stopped=False))

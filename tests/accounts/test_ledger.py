@@ -98,7 +98,7 @@ def test_r4_sum_balance_and_last_entry_agree_after_anything(database: Database) 
                 written = session.scalar(select(func.count()).select_from(Mail).where(Mail.project_id == self.project))
             assert written == self.times_used_up
 
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(  # type: ignore[no-untyped-call]  # hypothesis has no types here
         Money,
         settings=settings(max_examples=examples(12), stateful_step_count=15, suppress_health_check=list(HealthCheck)),
     )

@@ -66,7 +66,7 @@ class OnAFreePort(Controller):
     """Asks the system for the port, and learns it before it looks whether it listens."""
 
     def _trigger_server(self) -> None:
-        self.port = self.server.sockets[0].getsockname()[1]  # type: ignore[union-attr]
+        self.port = self.server.sockets[0].getsockname()[1]  # type: ignore[union-attr]  # None would fail the test
         super()._trigger_server()
 
 
@@ -92,7 +92,7 @@ def running() -> Iterator[tuple[Postbox, int]]:
 @pytest.fixture
 def box(running: tuple[Postbox, int]) -> Postbox:
     box = running[0]
-    box.__init__()  # type: ignore[misc]
+    box.__init__()  # type: ignore[misc]  # it begins anew
     return box
 
 
@@ -134,7 +134,7 @@ def test_r4_an_email_reaches_the_projects_address_once(office: Server, box: Post
     assert message["To"] == "office@shop.example.com"
     assert message["Subject"] == "The balance is used up"
     assert message["Auto-Submitted"] == "auto-generated"
-    text = message.get_content()  # type: ignore[attr-defined]
+    text = message.get_content()  # type: ignore[attr-defined]  # its policy makes an EmailMessage
     assert text.startswith("Top it up.")
     assert "Written for Alice's Shop by the call tracking server at https://calls.example.net." in text
     mail = only(office.database)
@@ -345,10 +345,10 @@ def test_a_file_comes_along_if_it_is_there_still(office: Server, box: Postbox, t
         assert write_mail(session, project, "three", "M", "See here.", NOW, attachment=file)
     assert [at(office, NOW + timedelta(hours=2)) for _ in range(3)] == [0, 1, 0]
     whole, bare, refused = box.taken
-    assert "could not be attached" in refused.get_content()  # type: ignore[attr-defined]
+    assert "could not be attached" in refused.get_content()  # type: ignore[attr-defined]  # its policy makes an EmailMessage
     assert box.recipients[:2] == ["desk@x.example", "desk@x.example"]
     (attached,) = whole.iter_attachments()  # type: ignore[attr-defined]  # as in `get_content`
     assert (attached.get_content(), attached.get_filename()) == (b"RIFF1234", "message-1.wav")
     assert attached.get_content_type() == "audio/wav"
-    assert not list(bare.iter_attachments())  # type: ignore[attr-defined]
-    assert "could not be attached" in bare.get_content()  # type: ignore[attr-defined]
+    assert not list(bare.iter_attachments())  # type: ignore[attr-defined]  # its policy makes an EmailMessage
+    assert "could not be attached" in bare.get_content()  # type: ignore[attr-defined]  # its policy makes an EmailMessage

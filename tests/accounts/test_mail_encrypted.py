@@ -62,7 +62,7 @@ class Box:
 class Line(Controller):
     def _trigger_server(self) -> None:
         """Listens already; the port is the system's choice."""
-        self.port = self.server.sockets[0].getsockname()[1]  # type: ignore[union-attr]
+        self.port = self.server.sockets[0].getsockname()[1]  # type: ignore[union-attr]  # None would fail the test
         if self.ssl_context is None:
             super()._trigger_server()
         else:
@@ -83,7 +83,7 @@ def listening(**values: Any) -> Iterator[tuple[Box, int]]:
 def send(url: str) -> None:
     recipient = address_of("office@shop.example.com")
     mail = SimpleNamespace(subject="Hello", attachment=None, created_at=NOW, key="1:x", body="Hello\n")
-    message = compose(mail, address_of("router@example.net"), recipient, "Bye")  # type: ignore[arg-type]
+    message = compose(mail, address_of("router@example.net"), recipient, "Bye")  # type: ignore[arg-type]  # the address is right
     send_message(parse_mail_url(url), message, "router@example.net", recipient.addr_spec)
 
 

@@ -73,7 +73,7 @@ def running_demo(folder: Path) -> Iterator[Demo]:
     command = [sys.executable, "-m", "router", "demo"]
     options = {"cwd": folder, "env": environ, "text": True, "start_new_session": True}
     with (folder / "complaints").open("w+") as complaints:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=complaints, **options)  # type: ignore[call-overload]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=complaints, **options)  # type: ignore[call-overload]  # its options are chosen at run time
         with process:
             try:
                 yield watch_the_start(process, port, folder)

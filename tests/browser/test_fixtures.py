@@ -160,7 +160,7 @@ class Views:
 
     def __enter__(self) -> "Views":
         for event, listener in self.listeners.items():
-            self.page.on(event, listener)  # type: ignore[call-overload]
+            self.page.on(event, listener)  # type: ignore[call-overload]  # its options are chosen at run time
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from twilio.http.http_client import TwilioHttpClient  # type: ignore[import-untyped]  # twilio ships no types
-from twilio.rest import Client  # type: ignore[import-untyped]
+from twilio.rest import Client  # type: ignore[import-untyped]  # twilio ships no types
 
 from router.carriers import ANYWHERE, LARGEST_ANSWER, SIMULATED_ACCOUNT
 from router.carriers.base import CarrierHosts

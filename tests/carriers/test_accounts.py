@@ -164,7 +164,7 @@ def test_callbacks_without_a_number_bring_back_what_ties_their_call_to_the_proje
 
 def test_under_another_key_the_servers_account_is_left_and_readyz_says_so(shops: Shops) -> None:
     server = shops.server
-    assert shops.client.get("/readyz").json["carrier_accounts"] == "1 of projects, readable"  # type: ignore[index]
+    assert shops.client.get("/readyz").json["carrier_accounts"] == "1 of projects, readable"  # type: ignore[index]  # None would fail the test
     with server.database.writing() as session:
         session.scalars(select(CarrierAccount)).one().sealed = KeyRing(("another key" * 3,)).seal(json.dumps([TOKEN]))
         session.get_one(Project, shops.project.id).list_version += 1
@@ -173,7 +173,7 @@ def test_under_another_key_the_servers_account_is_left_and_readyz_says_so(shops:
     assert shops.status_of("/voice/inbound", server.settings.twilio_auth_token, To=NUMBER, AccountSid="AC1") == 200
     said = shops.client.get("/readyz")
     assert said.status_code == 503
-    assert f"project {shops.project.id}" in said.json["carrier_accounts"]  # type: ignore[index]
+    assert f"project {shops.project.id}" in said.json["carrier_accounts"]  # type: ignore[index]  # None would fail the test
 
 
 def test_a_new_secret_key_leaves_no_snapshot_with_tokens_under_the_old_one(shops: Shops) -> None:
@@ -181,7 +181,7 @@ def test_a_new_secret_key_leaves_no_snapshot_with_tokens_under_the_old_one(shops
     server.keys = KeyRing(("a new secret key " * 2, old))
     assert reseal(server, server.now()) == 1
     routing_of(server).refresh()
-    ((_, _, sealed),) = routing_of(server).snapshot.accounts  # type: ignore[union-attr]
+    ((_, _, sealed),) = routing_of(server).snapshot.accounts  # type: ignore[union-attr]  # None would fail the test
     assert read_tokens(KeyRing(server.keys.keys[:1]), sealed) == [TOKEN]
 
 
@@ -347,7 +347,7 @@ def test_tokens_go_in_by_page_and_program_and_never_come_out(client: FlaskClient
     path = f"/api/v1/projects/{cast.project.id}/carrier-account"
     admin, viewer = bearer(cast.alice_token), bearer(cast.bob_token)
     assert client.get(path, headers=viewer).status_code == 404
-    assert client.put(path, json={"account_sid": SID}, headers=admin).json["field"] == "auth_token"  # type: ignore[index]
+    assert client.put(path, json={"account_sid": SID}, headers=admin).json["field"] == "auth_token"  # type: ignore[index]  # None would fail the test
     body = {"account_sid": SID, "auth_token": TOKEN, "next_auth_token": NEXT}
     assert client.put(path, json=body, headers=viewer).status_code == 403
     put = client.put(path, json=body, headers=admin)
@@ -377,6 +377,6 @@ def test_tokens_go_in_by_page_and_program_and_never_come_out(client: FlaskClient
     assert TOKEN not in told
     assert NEXT not in told
     forgotten = {"account_sid": SID, "forget_next": True}
-    assert client.put(path, json=forgotten, headers=admin).json["has_next_auth_token"] is False  # type: ignore[index]
+    assert client.put(path, json=forgotten, headers=admin).json["has_next_auth_token"] is False  # type: ignore[index]  # None would fail the test
     assert client.delete(path, headers=admin).status_code == 204
     assert client.get(path, headers=admin).status_code == 404

@@ -20,7 +20,7 @@ NUMBER = "+12015550001"
 
 
 def make(tmp_path: Path, **more: str) -> Server:
-    settings = Settings(data_dir=tmp_path, secret_key="s" * 20, public_url="https://calls.example.net", **more)  # type: ignore[arg-type]
+    settings = Settings(data_dir=tmp_path, secret_key="s" * 20, public_url="https://calls.example.net", **more)  # type: ignore[arg-type]  # any settings
     return Server(settings, Database(settings.database), KeyRing(("s" * 20,)))
 
 

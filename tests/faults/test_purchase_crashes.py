@@ -151,7 +151,7 @@ def test_r5_killed_again_and_again_while_the_carrier_misbehaves(world: World, se
     def misbehave(kind: str, values: Mapping[str, str]) -> Fault | None:
         if chance.random() < 0.3:
             world.nursery.kill_in(chance.random() * 0.1)
-        return chance.choice((WAYS if kind == "buy" else LOOKS) + [None] * 4)  # type: ignore[list-item]
+        return chance.choice((WAYS if kind == "buy" else LOOKS) + [None] * 4)  # type: ignore[list-item]  # None stands for no fault
 
     for kind in ("buy", "list"):
         world.carrier.faults.choose(kind, misbehave)

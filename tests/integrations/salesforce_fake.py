@@ -345,7 +345,7 @@ class SalesforceFake:
                 lambda record, choices=choices: any(
                     str(record.get(n) or "").casefold() in v or (record.get(n) is True and "true" in v)
                     for n, v in choices
-                )  # type: ignore[misc]
+                )  # type: ignore[misc]  # a lambda's default has no type
             )
         return lambda record: all(term(record) for term in terms)
 

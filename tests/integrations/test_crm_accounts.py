@@ -253,24 +253,24 @@ def test_r10_the_api_names_the_field_as_well(
     base, headers = f"/api/v1/projects/{cast.project.id}/scenarios", bearer(cast.alice_token)
     body: dict[str, Any] = {"title": "Site", "integrations": {"crm": settings_of(crm, manager="nobody")}}
     refused = client.post(base, json=body, headers=headers)
-    assert (refused.status_code, refused.json["field"]) == (422, "integrations.crm.manager")  # type: ignore[index]
+    assert (refused.status_code, refused.json["field"]) == (422, "integrations.crm.manager")  # type: ignore[index]  # None would fail the test
     body["integrations"]["crm"]["manager"] = "admin"
     made = client.post(base, json=body, headers=headers)
     assert made.status_code == 201
     check, stored = f"/api/v1/projects/{cast.project.id}/crm/check", {**body["integrations"]["crm"], "key": None}
     assert client.post(check, json={"crm": stored}, headers=headers).status_code == 422
-    asked = client.post(check, json={"crm": stored, "scenario": made.json["id"]}, headers=headers)  # type: ignore[index]
+    asked = client.post(check, json={"crm": stored, "scenario": made.json["id"]}, headers=headers)  # type: ignore[index]  # None would fail the test
     assert asked.status_code == 200
-    assert "admin" in [person["value"] for person in asked.json["people"]]  # type: ignore[index]
-    assert asked.json["problems"] == []  # type: ignore[index]
+    assert "admin" in [person["value"] for person in asked.json["people"]]  # type: ignore[index]  # None would fail the test
+    assert asked.json["problems"] == []  # type: ignore[index]  # None would fail the test
     tested = client.post(
         check.replace("check", "test"), json={"crm": stored, "scenario": made.json["id"]}, headers=headers
-    )  # type: ignore[index]
-    assert "A test lead was made" in tested.json["said"][0]  # type: ignore[index]
+    )  # type: ignore[index]  # None would fail the test
+    assert "A test lead was made" in tested.json["said"][0]  # type: ignore[index]  # None would fail the test
     stand_in[0].may_administer = True
     fields = client.post(check.replace("check", "fields"), json={"crm": stored | {"key": crm.key}}, headers=headers)
-    assert fields.json["fields"]["x_calltrack_visit"] == "{visit}"  # type: ignore[index]
-    moved = {"crm": stored | {"url": "http://127.0.0.1:9"}, "scenario": made.json["id"]}  # type: ignore[index]
+    assert fields.json["fields"]["x_calltrack_visit"] == "{visit}"  # type: ignore[index]  # None would fail the test
+    moved = {"crm": stored | {"url": "http://127.0.0.1:9"}, "scenario": made.json["id"]}  # type: ignore[index]  # None would fail the test
     assert client.post(check, json=moved, headers=headers).status_code == 422, "a stored key goes nowhere else"
     moved["crm"] |= {"key": "x"}
     assert client.post(check, json=moved, headers=headers).status_code == 502
@@ -333,9 +333,9 @@ def test_r10_leads_that_belong_to_nobody_are_pointed_out(
         make_integration(session, scenario, "crm", "odoo", config={"manager": "", "team": ""})
         scenario_id = scenario.id
     base, headers = f"/api/v1/projects/{cast.project.id}/scenarios/{scenario_id}", bearer(cast.alice_token)
-    codes = [finding["code"] for finding in client.get(f"{base}/lint", headers=headers).json["items"]]  # type: ignore[index]
+    codes = [finding["code"] for finding in client.get(f"{base}/lint", headers=headers).json["items"]]  # type: ignore[index]  # None would fail the test
     assert "crm_nobody" in codes
     with database.writing() as session:
         session.get_one(Scenario, scenario_id).manager = "anna"
-    codes = [finding["code"] for finding in client.get(f"{base}/lint", headers=headers).json["items"]]  # type: ignore[index]
+    codes = [finding["code"] for finding in client.get(f"{base}/lint", headers=headers).json["items"]]  # type: ignore[index]  # None would fail the test
     assert "crm_nobody" not in codes

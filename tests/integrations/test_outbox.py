@@ -43,7 +43,7 @@ def test_fan_out_costs_the_hot_path_one_statement(office: Office) -> None:
     with office.database.writing() as session:
         call = make_call(session, session.get_one(Scenario, office.scenario_id))
         engine = office.database.engine
-        listener = lambda *args: statements.append(args[2])  # noqa: E731
+        listener = lambda *args: statements.append(args[2])  # noqa: E731 - it reads as a table does
         event.listen(engine, "before_cursor_execute", listener)
         fan_out(session, call, "call.ended", NOW)
         event.remove(engine, "before_cursor_execute", listener)

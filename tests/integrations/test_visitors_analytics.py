@@ -60,8 +60,8 @@ class Analytics:
             )
         head = f"Content-Type: {request.headers['content-type']}\r\n\r\n".encode()
         (part,) = email.message_from_bytes(head + request.body).get_payload()  # type: ignore[misc] # of a multipart body
-        assert part.get_param("name", header="content-disposition") == "file"  # type: ignore[union-attr]
-        (row,) = csv.DictReader(part.get_payload(decode=True).decode().splitlines())  # type: ignore[union-attr]
+        assert part.get_param("name", header="content-disposition") == "file"  # type: ignore[union-attr]  # None would fail the test
+        (row,) = csv.DictReader(part.get_payload(decode=True).decode().splitlines())  # type: ignore[union-attr]  # None would fail the test
         if not row.get("ClientId") and not row.get("Yclid"):
             return 400, {}, b'{"errors": [], "code": 400, "message": "no id column"}'
         self.counted.append(row)

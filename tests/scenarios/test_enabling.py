@@ -111,7 +111,7 @@ def test_r4_enabling_with_too_little_money_says_how_much_is_missing_and_changes_
 
     def changed() -> None:
         with server.database.writing() as session:
-            edit: Callable[[Any], Any] = lambda present: present | {"enabled": True, "title": "Summer"}  # noqa: E731
+            edit: Callable[[Any], Any] = lambda present: present | {"enabled": True, "title": "Summer"}  # noqa: E731 - it reads as a table does
             change_scenario(Change(session, server, project, ALICE, NOON), scenario_id, edit, None)
 
     for attempt in (switched, changed, lambda: connected(server, project, scenario_id)):
@@ -172,7 +172,7 @@ def test_r2_a_scenario_with_numbers_is_enabled_at_once_and_new_ones_join(server:
 def test_r2_saving_buys_nothing_also_in_a_scenario_that_is_on(server: Server, project: Project) -> None:
     scenario_id = create(server, project, enabled=True, numbers=[FIRST])
     with server.database.writing() as session:
-        edit: Callable[[Any], Any] = lambda present: present | {"to_buy": {"count": 2}}  # noqa: E731
+        edit: Callable[[Any], Any] = lambda present: present | {"to_buy": {"count": 2}}  # noqa: E731 - it reads as a table does
         change_scenario(Change(session, server, project, ALICE, NOON), scenario_id, edit, None)
     assert orders(server) == []
     assert connected(server, project, scenario_id) == 2
@@ -197,7 +197,7 @@ def test_r2_a_channel_of_a_number_that_is_being_bought_is_kept_and_counts_when_i
     scenario_id = create(server, project, to_buy={"numbers": FOR_SALE[:1]}, channels=[channel])
     connected(server, project, scenario_id)
     with server.database.writing() as session:
-        edit: Callable[[Any], Any] = lambda present: present | {"title": "Summer"}  # noqa: E731
+        edit: Callable[[Any], Any] = lambda present: present | {"title": "Summer"}  # noqa: E731 - it reads as a table does
         change_scenario(Change(session, server, project, ALICE, NOON), scenario_id, edit, None)
     work(server)
     assert stored(server, scenario_id)["enabled"], "an edit while it waits for its first numbers takes nothing back"

@@ -94,7 +94,7 @@ def test_r3_two_hundred_scenarios_and_5000_numbers_take_less_than_twice_the_time
         statements.append(len(heard))
     assert statements[0] == statements[1]
     assert "of 200 scenarios on" in pages[1]
-    turns = [[seconds(lambda one=client: one.get("/scenarios")) for client in clients] for _ in range(12)]  # type: ignore[misc]
+    turns = [[seconds(lambda one=client: one.get("/scenarios")) for client in clients] for _ in range(12)]  # type: ignore[misc]  # a lambda's default has no type
     few, many = (min(column) for column in zip(*turns, strict=True))
     assert many < 2 * few, f"{few * 1000:.1f} ms for 20, {many * 1000:.1f} ms for 200"
 

@@ -422,7 +422,7 @@ def test_r12_a_recording_comes_with_a_call_that_is_written_late(server: Server, 
 
 def test_r12_an_account_that_may_not_list_recordings_still_gets_its_calls(server: Server, books: Books) -> None:
     books.listed = [booked("CA1"), leg("CL1", "completed")]
-    books.recordings = lambda _: refuse()  # type: ignore[method-assign]
+    books.recordings = lambda _: refuse()  # type: ignore[method-assign]  # a stand-in
     assert reconcile(server, NOON, LATER).written == ["CA1"]
 
 

@@ -275,7 +275,7 @@ def test_the_carriers_own_price_is_asked_by_the_worker_and_remembered(server: Se
     shop.answers["US"] = TryLater("busy")
 
     def ask(now: object, expected: int) -> tuple[CarrierPrice | None, str]:
-        assert refresh_carrier_prices(replace(server), now) == expected  # type: ignore[arg-type]
+        assert refresh_carrier_prices(replace(server), now) == expected  # type: ignore[arg-type]  # a stand-in
         with server.database.reading() as session:
             known = carrier_price(session, "US")
         return known.price, known.reason

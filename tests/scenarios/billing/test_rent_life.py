@@ -90,7 +90,7 @@ class RentLife(RuleBasedStateMachine):
         """A worker's turn, which may end before the commit after so many."""
         self.commits_left = dies
         try:
-            do(*arguments)  # type: ignore[operator]
+            do(*arguments)  # type: ignore[operator]  # an action by its name
         except Crash:
             pass
         finally:
@@ -230,7 +230,7 @@ def machine(sqlite_template: Path, monkeypatch: pytest.MonkeyPatch) -> type[Rent
 
 
 def test_r4_r5_any_life_of_rented_numbers_keeps_the_books_right(machine: type[RentLife]) -> None:
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(  # type: ignore[no-untyped-call]  # hypothesis has no types here
         machine,
         settings=settings(max_examples=examples(25), stateful_step_count=25, suppress_health_check=list(HealthCheck)),
     )

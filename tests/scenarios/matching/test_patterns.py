@@ -63,7 +63,7 @@ def test_many_patterns_of_many_projects_take_hardly_longer_than_one() -> None:
     """The tag's request tries all of a project's patterns; those of many projects are more than a cache of compiled ones holds."""
     many = [f"g*{index}*x*" for index in range(20_000)]
     different, one = (
-        quickest(lambda patterns=patterns: [fits(pattern, "google" * 30) for pattern in patterns])  # type: ignore[misc]
+        quickest(lambda patterns=patterns: [fits(pattern, "google" * 30) for pattern in patterns])  # type: ignore[misc]  # a lambda's default has no type
         for patterns in (many, many[:1] * len(many))
     )
     assert not any(fits(pattern, "google" * 30) for pattern in many)

@@ -143,7 +143,7 @@ def test_r5_a_number_that_stays_absent_is_looked_for_and_after_two_minutes_asked
 def test_r5_a_process_that_dies_while_asking_leaves_an_order_that_another_one_settles_by_looking(
     server: Server, shop: FakeShop, project: Project
 ) -> None:
-    shop.fail("buy", KeyboardInterrupt(), done=True)  # type: ignore[arg-type]
+    shop.fail("buy", KeyboardInterrupt(), done=True)  # type: ignore[arg-type]  # a stand-in
     order(server, project, ONE)
     with pytest.raises(KeyboardInterrupt):
         advance_due(server, NOON)

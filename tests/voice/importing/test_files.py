@@ -365,7 +365,7 @@ def test_r13_numbers_of_two_readings_are_shown_with_both_and_asked_about() -> No
 )
 @pytest.mark.parametrize("column", ["", "caller"])
 def test_r13_a_choice_reads_all_numbers_of_the_column_so(choice: str, callers: list[str], column: str) -> None:
-    log = read(TWO_WAYS, Choices(numbers={column: choice}))  # type: ignore[dict-item]
+    log = read(TWO_WAYS, Choices(numbers={column: choice}))  # type: ignore[dict-item]  # what a form brings
     assert not log.is_open
     assert [one.caller for one in log.calls] == callers
 
